@@ -1,0 +1,68 @@
+# Everything runs in .venv, which is made when first needed and anew when the requirements change.
+#   PYTHON=python3.12       the Python to make it with
+#   TORCH=torch==2.13.0     the torch requirement; left out, what was asked for last stays installed
+#   ARGS="..."              passed on to demo, test (pytest) and bench
+PYTHON ?= python3
+ARGS ?=
+RUFF = ruff>=0.17,<0.18
+
+# The choice of torch is kept beside the stamp, so that a plain `make test` after
+# `make setup TORCH=torch==2.13.0` changes nothing, while naming another torch re-makes .venv.
+chosen := $(shell cat .venv/torch-choice 2>/dev/null)
+ifeq ($(strip $(TORCH)),)
+override TORCH := $(or $(chosen),torch>=2.2)
+endif
+ready := .venv/ready
+py := .venv/bin/python
+
+# Waiting OpenMP threads sleep: spinning on a busy core is up to 50 times slower.
+export OMP_WAIT_POLICY = PASSIVE
+
+.PHONY: help setup demo test bench lint clean again
+
+help:  ## print these lines
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
+
+setup: $(ready)  ## make the virtual environment .venv (TORCH=torch==2.13.0 chooses the torch)
+
+demo: $(ready)  ## train on drawn digits, then draw captions: runs/demo.png (ARGS="--data mnist")
+	$(py) -m minidalle demo $(ARGS)
+
+test: $(ready)  ## run the tests (ARGS="tests/test_clip.py -k loss")
+	$(py) -m pytest $(ARGS)
+
+bench: $(ready)  ## measure speed and memory, as JSON lines
+	$(py) bench/bench.py $(ARGS)
+
+lint: .venv/ruff  ## check the style with ruff
+	$(py) -m ruff check .
+
+clean:  ## remove .venv, caches and build leftovers; data/ and runs/ are never touched
+	rm -rf .venv .pytest_cache .ruff_cache build minidalle.egg-info
+	find . \( -path ./data -o -path ./runs -o -path ./.git \) -prune -o \
+	  \( -name __pycache__ -o -name .ipynb_checkpoints \) -type d -prune -exec rm -rf {} +
+
+# Other names for torch re-make .venv even though nothing else has changed.
+ifneq ($(chosen),$(TORCH))
+$(ready): again
+endif
+
+$(ready): requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || { echo \
+	  "minidalle needs Python 3.10 or newer, but PYTHON=$(PYTHON) is" \
+	  "$$($(PYTHON) --version 2>/dev/null || echo not there): name another," \
+	  "as in make setup PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo \
+	  "$(PYTHON) cannot make a virtual environment: install its venv module" \
+	  "(on Debian and Ubuntu the package python3-venv), or name another with PYTHON=" >&2; exit 1; }
+	@echo "making .venv with $(TORCH): a minute or two, and longer where torch is a large download"
+	$(PYTHON) -m venv --clear .venv
+	@echo '$(TORCH)' > .venv/torch-choice
+	$(py) -m pip install --quiet '$(TORCH)'
+	$(py) -m pip install --quiet -r requirements.txt
+	$(py) -m pip install --quiet --no-deps -e .
+	@touch $@
+
+.venv/ruff: $(ready)
+	$(py) -m pip install --quiet '$(RUFF)'
+	@touch $@

@@ -1,0 +1,168 @@
+r"""Recipes: which sizes and how many steps make each model of a road really work.
+
+in -> out   a world, a seed and a budget -> trained models, loaded where they are already there
+idea        A model file says what a model is; this file says how ours are made. Each stage is one
+            method of `Workshop`: what is built, what a batch holds, which earlier stage it learns
+            from. A checkpoint remembers all of that, so a stale one cannot slip in.
+left out    any search for better numbers: these were found by hand, on two CPU cores
+"""
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from minidalle.clip import Clip, ClipConfig, ConvTower
+from minidalle.data import WORLDS
+from minidalle.metrics import Judge, JudgeConfig
+from minidalle.prior import Prior, PriorConfig
+from minidalle.tokenizer import Tokenizer
+from minidalle.train import (
+    FitConfig,
+    choose_budget,
+    choose_device,
+    fingerprint,
+    fit,
+    load,
+    read_checkpoint,
+)
+from minidalle.unclip import Decoder, DecoderConfig, Unclip, Upsampler, UpsamplerConfig
+
+FITS = {                       # what two CPU cores need; the gpu budget takes longer strides
+    "judge": FitConfig(steps=600, batch=128, lr=3e-3, decay=0.99),
+    "clip": FitConfig(steps=400, batch=256, lr=2e-3, decay=0.99),
+    "prior": FitConfig(steps=600, batch=256, lr=1e-3, decay=0.995),
+    "decoder": FitConfig(steps=2200, batch=64, lr=1e-3, decay=0.998),
+    "upsampler": FitConfig(steps=400, batch=64, lr=2e-3, decay=0.99)}
+PURPOSE = {
+    "judge": "reads digit and colours off a picture, to measure with",
+    "clip": "captions and pictures as vectors in one space",
+    "prior": "text vector -> image vector",
+    "decoder": "image vector -> small picture",
+    "upsampler": "small picture -> large picture"}
+SECONDS = {"judge": 15, "clip": 35, "prior": 45, "decoder": 200, "upsampler": 30}  # two CPU cores
+STAGES = tuple(FITS)
+
+
+def fit_config(stage: str, budget: str) -> FitConfig:
+    """How a stage is trained: `cpu` as in the table, `gpu` longer, `smoke` only to see it run."""
+    config = FITS[stage]
+    if budget == "smoke":
+        return replace(config, steps=4, batch=8)
+    if budget == "gpu":
+        return replace(config, steps=2 * config.steps, batch=2 * config.batch)
+    return config
+
+
+class Workshop:
+    """Makes the models of one world, one seed and one budget, or loads those it made before.
+
+    `say` is called with one line for each stage; `seconds` holds what each took to train.
+    """
+
+    def __init__(self, data: str = "drawn", seed: int = 0, budget: str | None = None,
+                 folder: str | Path = "runs", device: str | None = None, fresh: bool = False,
+                 say: Callable[[str], None] = print):
+        if data not in WORLDS:
+            raise ValueError(f"data is {data!r}; choose one of {', '.join(WORLDS)}")
+        self.data, self.seed, self.fresh, self.say = data, seed, fresh, say
+        self.device = choose_device(device)
+        self.budget = choose_budget(budget, self.device)
+        self.folder = Path(folder) / f"{data}-{self.budget}-{seed}"
+        self.world = WORLDS[data](self.device)
+        self.tokenizer = Tokenizer.train(self.world.grammar.every())
+        self.models: dict[str, nn.Module] = {}
+        self.seconds: dict[str, float] = {}
+
+    def path(self, stage: str) -> Path:
+        """Where the checkpoint of a stage lies."""
+        return self.folder / f"{stage}.pt"
+
+    def missing(self) -> list[str]:
+        """The stages that a caption passes through and that have not been trained to the end."""
+        return [stage for stage in STAGES[1:] if not self.path(stage).exists()
+                or not read_checkpoint(self.path(stage))["finished"]]
+
+    # ---- the stages, in the order in which they learn from each other ----
+
+    def judge(self) -> Judge:
+        grammar = self.world.grammar
+        config = JudgeConfig(tuple(map(len, grammar.values)), grammar.names, size=self.world.size)
+
+        def batch(n, generator):
+            b = self.world.batch(n, "train", generator)
+            return b.images, b.factors
+        return self._stage("judge", config, lambda: Judge(config), batch)
+
+    def clip(self) -> Clip:
+        config = ClipConfig(self.tokenizer.vocab_size, self.tokenizer.context, self.tokenizer.end)
+
+        def batch(n, generator):
+            b = self.world.batch(n, "train", generator)
+            return b.images, self._ids(b.captions)
+        return self._stage("clip", config,
+                           lambda: Clip(config, ConvTower(self.world.size, config.embed)), batch)
+
+    def prior(self) -> Prior:
+        clip = self.clip()
+        config = PriorConfig(clip.config.vocab, clip.config.context, clip.config.embed)
+
+        @torch.no_grad()
+        def batch(n, generator):
+            b = self.world.batch(n, "train", generator)
+            ids = self._ids(b.captions)
+            return ids, clip.encode_text(ids), clip.encode_image(b.images)
+        return self._stage("prior", config, lambda: Prior(config), batch, clip)
+
+    def decoder(self) -> Decoder:
+        clip = self.clip()
+        config = DecoderConfig(clip.config.embed, size=self.world.size // 2)
+
+        @torch.no_grad()
+        def batch(n, generator):
+            images = self.world.batch(n, "train", generator).images
+            return images, clip.encode_image(images)
+        return self._stage("decoder", config, lambda: Decoder(config), batch, clip)
+
+    def upsampler(self) -> Upsampler:
+        config = UpsamplerConfig(self.world.size, self.world.size // 2)
+
+        def batch(n, generator):
+            return self.world.batch(n, "train", generator).images
+        return self._stage("upsampler", config, lambda: Upsampler(config), batch)
+
+    def unclip(self) -> Unclip:
+        """The road of DALL-E 2, ready for `caption_to_picture`."""
+        return Unclip(self.tokenizer, self.clip(), self.prior(), self.decoder(), self.upsampler())
+
+    # ---- what every stage shares ----
+
+    def _ids(self, captions: list[str]) -> torch.Tensor:
+        return self.tokenizer.batch(captions).to(self.device)
+
+    def _stage(self, stage: str, config, build: Callable[[], nn.Module], batch: Callable,
+               clip: Clip | None = None) -> nn.Module:
+        """Load the stage, or train it, once. `clip` is the model whose vectors it learns."""
+        if stage in self.models:
+            return self.models[stage]
+        fits, path = fit_config(stage, self.budget), self.path(stage)
+        words = hashlib.sha256(json.dumps(self.tokenizer.state()).encode()).hexdigest()[:12]
+        settings = {"stage": stage, "data": self.data, "seed": self.seed, "tokenizer": words,
+                    "clip": clip and fingerprint(clip), **asdict(config), **asdict(fits)}
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)           # the first weights come from the seed too
+            model = build().to(self.device)
+        if self.fresh:
+            path.unlink(missing_ok=True)
+        if load(model, path, settings):
+            self.say(f"{stage}: loaded from {path}")
+        else:
+            about = f", about {SECONDS[stage]} s on two CPU cores" if self.budget == "cpu" else ""
+            self.say(f"{stage}: {PURPOSE[stage]}; training {fits.steps} steps{about}")
+            fit(model, batch, fits, self.seed, path, settings)
+        self.seconds[stage] = read_checkpoint(path)["seconds"]
+        self.models[stage] = model.requires_grad_(False)
+        return model

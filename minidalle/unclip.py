@@ -1,0 +1,145 @@
+r"""unCLIP, the model of DALL-E 2: caption -> image vector -> small picture -> large picture.
+
+in -> out   captions list[str] -> images (B, 3, H, W) in [-1, 1]
+idea        CLIP turns pictures into vectors; unCLIP walks back. The prior draws an image vector
+            for the caption, the decoder draws a small picture that has this vector, and the
+            upsampler redraws it large. The upsampler learns from small pictures with a little
+            noise on them, so that it forgives what the decoder got slightly wrong.
+equation    P(x | y) = P(x | z_image, y) P(z_image | y)
+paper       Ramesh et al. 2022, arXiv:2204.06125, section 2; noise on the small picture:
+            Ho et al. 2021 (cascades), arXiv:2106.15282, section 4
+left out    the caption as a second condition of the decoder (the paper found it of little use),
+            a second upsampler
+"""
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor, nn
+
+from minidalle.clip import Clip
+from minidalle.diffusion import V, Diffusion, clip_dynamic, clip_static, cosine_schedule, randn
+from minidalle.prior import Prior
+from minidalle.tokenizer import Tokenizer
+from minidalle.unet import UNet, UNetConfig
+
+
+@dataclass(frozen=True)
+class DecoderConfig:
+    embed: int                 # E of the CLIP whose vectors are drawn
+    size: int = 16             # height and width of the small picture
+    width: int = 64
+    widen: tuple[int, ...] = (1, 2)
+    attend: tuple[bool, ...] = (False, True)
+    patch: int = 1
+    steps: int = 1000          # noise levels
+    drop: float = 0.1          # share of image vectors dropped in training, for guidance
+
+
+class Decoder(nn.Module):
+    """Image vector (B, E) -> small picture (B, 3, h, w), by diffusion."""
+
+    def __init__(self, config: DecoderConfig):
+        super().__init__()
+        self.config = config
+        self.null = nn.Parameter(torch.zeros(config.embed))  # the vector that says nothing
+        self.unet = UNet(UNetConfig(width=config.width, widen=config.widen, attend=config.attend,
+                                    patch=config.patch, condition=config.embed))
+        self.diffusion = Diffusion(cosine_schedule(config.steps), V, clip_dynamic)
+
+    def forward(self, x_t: Tensor, t: Tensor, image_vectors: Tensor, keep: Tensor | None = None):
+        """The guess of v (B, 3, h, w); where keep (B,) is False, without the image vector."""
+        z = image_vectors * self.config.embed ** 0.5     # entries of variance one
+        if keep is not None:
+            z = torch.where(keep[:, None], z, self.null)                    # (B, E)
+        return self.unet(x_t, t, z)
+
+    def loss(self, batch: tuple[Tensor, Tensor], generator: Generator | None = None) -> Tensor:
+        """batch = images (B, 3, H, W) of any size, their image vectors (B, E)."""
+        images, image_vectors = batch
+        small = shrink(images, self.config.size)                            # (B, 3, h, w)
+        return self.diffusion.loss(self, small, image_vectors, self.config.drop, generator)
+
+    @torch.no_grad()
+    def sample(self, image_vectors: Tensor, guidance: float = 2.0, steps: int = 25,
+               generator: Generator | None = None, trace: list | None = None) -> Tensor:
+        """Small pictures (B, 3, h, w) that have these image vectors."""
+        shape = (len(image_vectors), 3, self.config.size, self.config.size)
+        return self.diffusion.sample(self, shape, image_vectors, steps=steps, guidance=guidance,
+                                     generator=generator, trace=trace)
+
+
+@dataclass(frozen=True)
+class UpsamplerConfig:
+    size: int = 32             # height and width of the large picture
+    small: int = 16            # and of the small one
+    width: int = 32
+    widen: tuple[int, ...] = (1, 2)
+    patch: int = 2             # large pictures are costly, and their details are all nearby
+    steps: int = 1000          # noise levels
+    blur: float = 0.3          # the most noise that is laid on the small picture in training
+
+
+class Upsampler(nn.Module):
+    """Small picture (B, 3, h, w) -> large picture (B, 3, H, W), by diffusion. It needs no
+    caption and no guidance: the small picture says it all."""
+
+    def __init__(self, config: UpsamplerConfig):
+        super().__init__()
+        self.config = config
+        self.unet = UNet(UNetConfig(channels=6, width=config.width, widen=config.widen,
+                                    attend=(False,) * len(config.widen), patch=config.patch,
+                                    condition=1))
+        self.diffusion = Diffusion(cosine_schedule(config.steps), V, clip_static)
+
+    def forward(self, x_t: Tensor, t: Tensor, condition: tuple[Tensor, Tensor], keep=None):
+        """The guess of v (B, 3, H, W). condition = noised small picture, its noise (B, 1)."""
+        small, noise = condition
+        rough = F.interpolate(small, x_t.shape[-2:], mode="bilinear", align_corners=False)
+        return self.unet(torch.cat([x_t, rough], dim=1), t, noise / self.config.blur)
+
+    def loss(self, images: Tensor, generator: Generator | None = None) -> Tensor:
+        """images (B, 3, H, W) at the large size."""
+        rng = dict(generator=generator, device=images.device)
+        small = shrink(images, self.config.small)                           # (B, 3, h, w)
+        noise = self.config.blur * torch.rand(len(images), 1, **rng)        # (B, 1)
+        small = small + noise[..., None, None] * torch.randn(small.shape, **rng)
+        return self.diffusion.loss(self, images, (small, noise), generator=generator)
+
+    @torch.no_grad()
+    def sample(self, small: Tensor, noise: float = 0.1, steps: int = 10,
+               generator: Generator | None = None) -> Tensor:
+        """Large pictures of small ones (B, 3, h, w), with a little noise to cover their faults."""
+        small = small + noise * randn(small.shape, small.device, generator)
+        level = torch.full((len(small), 1), noise, device=small.device)     # (B, 1)
+        shape = (len(small), 3, self.config.size, self.config.size)
+        return self.diffusion.sample(self, shape, (small, level), steps=steps,
+                                     generator=generator)
+
+
+def shrink(images: Tensor, size: int) -> Tensor:
+    """Pictures (B, C, H, W) -> (B, C, size, size), each pixel the mean of those it replaces."""
+    return F.interpolate(images, (size, size), mode="area")
+
+
+@dataclass(frozen=True)
+class Unclip:
+    """The whole road: five models that were trained one on another."""
+    tokenizer: Tokenizer
+    clip: Clip
+    prior: Prior
+    decoder: Decoder
+    upsampler: Upsampler
+
+
+@torch.no_grad()
+def caption_to_picture(road: Unclip, captions: list[str], generator: Generator | None = None,
+                       prior_guidance: float = 1.0, guidance: float = 2.0,
+                       trace: list | None = None) -> Tensor:
+    """captions -> images (B, 3, H, W) in [-1, 1]. `trace` collects the decoder's steps."""
+    device = next(road.decoder.parameters()).device
+    ids = road.tokenizer.batch(captions).to(device)                         # (B, T)
+    text = road.clip.encode_text(ids)                                       # (B, E)
+    z = road.prior.sample(ids, text, prior_guidance, generator=generator)   # (B, E)
+    small = road.decoder.sample(z, guidance, generator=generator, trace=trace)  # (B, 3, h, w)
+    return road.upsampler.sample(small, generator=generator)                # (B, 3, H, W)

@@ -1,0 +1,179 @@
+"""Captioned pictures: captions and factors are inverse, splits are disjoint, colours are right."""
+import pytest
+import torch
+
+from minidalle.data import (
+    CIFAR_TEMPLATES,
+    CLASSES,
+    COLOURS,
+    PLACES,
+    Cifar,
+    Digits,
+    DigitsConfig,
+    Grammar,
+    drawn,
+    drawn_masks,
+    is_unseen,
+)
+
+
+@pytest.fixture(scope="module")
+def world() -> Digits:
+    return drawn()
+
+
+def seed(n: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(n)
+
+
+def square_masks(split: str):
+    """A world by hand: every digit is a full square, so a picture is ink but for its rim."""
+    return torch.full((20, 28, 28), 255, dtype=torch.uint8), torch.arange(20) % 10
+
+
+def plain(**changes) -> DigitsConfig:
+    return DigitsConfig(jitter=0, colour_jitter=0.0, noise=0.0, **changes)
+
+
+@pytest.mark.parametrize("place", [False, True])
+def test_parse_is_the_inverse_of_caption_for_every_factor_and_template(place):
+    world = Digits(square_masks, plain(place=place))
+    for row in world.combinations["train"][::7].tolist():
+        for t in range(len(world.grammar.templates)):
+            assert world.grammar.parse(world.grammar.caption(row, t)) == tuple(row)
+
+
+def test_parse_of_cifar_captions_is_the_inverse_with_the_right_article():
+    grammar = Grammar(("class",), (CLASSES,), CIFAR_TEMPLATES)
+    assert grammar.caption([0]) == "a photo of an airplane"
+    assert grammar.caption([7]) == "a photo of a horse"
+    assert all(grammar.parse(grammar.caption([c], t)) == (c,) for c in range(10) for t in range(3))
+
+
+def test_parse_reads_words_written_by_a_person(world):
+    colours = list(COLOURS)
+    expected = (7, colours.index("red"), colours.index("blue"))
+    assert world.grammar.parse("  A red SEVEN  on blue ") == expected
+    assert world.grammar.parse("the digit 7 in red, blue background") == expected
+
+
+def test_parse_refuses_what_no_template_says_and_names_an_example(world):
+    with pytest.raises(ValueError, match="fits no template; write for example 'a "):
+        world.grammar.parse("seven reds on a blue")
+
+
+def test_unknown_words_are_those_that_no_caption_contains(world):
+    known = set(" ".join(world.grammar.every()).replace(",", " ,").split())
+    caption = "a violet seven on blue, \u732b \U0001f600 violet"
+    assert world.grammar.unknown_words(caption) == ["violet", "\u732b", "\U0001f600"]
+    assert not any(world.grammar.unknown_words(word) for word in known)
+
+
+def test_captions_of_a_batch_say_its_factors(world):
+    for split in world.splits:
+        batch = world.batch(50, split, seed())
+        assert [world.grammar.parse(c) for c in batch.captions] == [
+            tuple(row) for row in batch.factors.tolist()]
+
+
+def test_every_template_occurs_equally_often_within_chance(world):
+    captions = world.grammar.captions(torch.tensor([[3, 3, 1]]).expand(4000, 3), seed())
+    counts = torch.tensor([captions.count(c) for c in sorted(set(captions))])
+    assert len(counts) == len(world.grammar.templates)
+    assert (counts - 1000).abs().max() < 5 * (4000 * 0.25 * 0.75) ** 0.5     # five deviations
+
+
+def test_unseen_is_a_tenth_of_all_combinations_by_the_rule_and_never_trained_on(world):
+    seen = {tuple(row) for row in world.combinations["train"].tolist()}
+    unseen = {tuple(row) for row in world.combinations["unseen"].tolist()}
+    assert len(seen) == 504 and len(unseen) == 56 and not seen & unseen
+    assert all((d + 3 * i + 4 * p) % 10 == 0 and i != p for d, i, p in unseen)
+    assert not is_unseen(world.factors(2000, "train", seed())).any()
+    assert is_unseen(world.factors(2000, "unseen", seed())).all()
+
+
+def test_each_value_and_each_pair_of_colours_is_still_trained_on(world):
+    train = world.combinations["train"]
+    assert len({tuple(row) for row in train[:, 1:].tolist()}) == 8 * 7
+    assert len({tuple(row) for row in train[:, :2].tolist()}) == 10 * 8
+    assert all(train[:, 0].eq(d).any() for d in range(10))
+
+
+def test_no_test_mask_is_a_train_mask():
+    train, test = ({m.numpy().tobytes() for m in drawn_masks(s)[0]} for s in ("train", "test"))
+    assert not train & test
+
+
+def test_composition_equals_the_formula_pixel_by_pixel():
+    """image = (1 - mask) paper + mask ink, on a picture worked by hand."""
+    world = Digits(square_masks, plain())
+    image = world.render(torch.tensor([[7, 2, 4]]), "train", seed())[0]
+    red, blue = (torch.tensor(COLOURS[c]) / 127.5 - 1 for c in ("red", "blue"))
+    expected = blue[:, None, None].expand(3, 32, 32).clone()
+    expected[:, 2:30, 2:30] = red[:, None, None]
+    torch.testing.assert_close(image, expected)
+
+
+def test_noise_and_colour_jitter_have_the_stated_deviation():
+    world = Digits(square_masks, DigitsConfig(jitter=0, colour_jitter=0.04, noise=0.02))
+    yellow_on_green = torch.tensor([[3, 5, 3]]).expand(3000, 3)    # green is far from both ends
+    images = world.render(yellow_on_green, "train", seed())[:, :, 0, :]       # (B, 3, W) of paper
+    assert images.std(dim=-1).mean().item() == pytest.approx(0.02, rel=0.05)
+    assert images[:, 2].mean(dim=-1).std().item() == pytest.approx(0.04, rel=0.05)
+
+
+def test_jitter_reaches_every_neighbouring_place_and_no_other():
+    world = Digits(square_masks, DigitsConfig(jitter=1, colour_jitter=0.0, noise=0.0))
+    images = world.render(torch.tensor([[0, 1, 0]]).expand(200, 3), "train", seed())[:, 0] > 0
+    corners = {(int(m.any(1).int().argmax()), int(m.any(0).int().argmax())) for m in images}
+    assert corners == {(r, c) for r in (1, 2, 3) for c in (1, 2, 3)}
+    assert all(m.sum() == 28 * 28 for m in images)
+
+
+def test_places_put_the_digit_where_the_word_says():
+    world = Digits(square_masks, plain(place=True))
+    rows = torch.tensor([[0, 1, 0, place] for place in range(5)])
+    images = world.render(rows, "train", seed())[:, 0] > 0
+    for (down, right), mask in zip(PLACES.values(), images, strict=True):
+        where = mask.nonzero().float().mean(dim=0)
+        assert where.tolist() == [15.5 + 8 * down, 15.5 + 8 * right]
+
+
+@pytest.mark.parametrize("size", [16, 32, 48])
+def test_the_size_is_a_setting_and_pictures_stay_in_range(size):
+    images = drawn().batch(4).images if size == 32 else \
+        Digits(drawn_masks, DigitsConfig(size=size)).batch(4, "train", seed()).images
+    assert images.shape == (4, 3, size, size) and images.abs().max() <= 1
+
+
+def test_same_seed_same_batch_and_another_seed_another(world):
+    a, b, c = (world.batch(8, "train", seed(s)) for s in (0, 0, 1))
+    assert torch.equal(a.images, b.images) and a.captions == b.captions
+    assert not torch.equal(a.images, c.images)
+
+
+def test_no_picture_repeats(world):
+    images = world.render(torch.tensor([[3, 3, 1]]).expand(64, 3), "train", seed())
+    assert torch.cdist(images.flatten(1), images.flatten(1)).fill_diagonal_(9).min() > 0
+
+
+def test_an_unknown_split_is_named_with_the_choices(world):
+    with pytest.raises(ValueError, match="split is 'valid'; choose one of train, test, unseen"):
+        world.batch(4, "valid")
+    with pytest.raises(ValueError, match="split is 'unseen'; CIFAR-10 has train and test"):
+        Cifar().batch(4, "unseen")
+
+
+def test_cifar_batches_carry_their_own_label_and_mirror_only_training_pictures():
+    """Pictures by hand: the value of the left column is the label, the rest is zero."""
+    world = Cifar()
+    pictures = torch.zeros(10, 3, 32, 32, dtype=torch.uint8)
+    pictures[:, :, :, 0] = 20 * torch.arange(10)[:, None, None]
+    labels = torch.arange(10)
+    world.photos = {"train": (pictures, labels), "test": (pictures, labels)}
+    for split, sides in (("train", {0, 31}), ("test", {0})):
+        batch = world.batch(200, split, seed())
+        left, right = (batch.images[:, 0, 0, x].add(1).mul(127.5).round() for x in (0, 31))
+        assert torch.equal(torch.maximum(left, right), 20.0 * batch.factors[:, 0])
+        assert {0 if a > b else 31 for a, b in zip(left, right, strict=True) if a != b} == sides
+        assert [world.grammar.parse(c)[0] for c in batch.captions] == batch.factors[:, 0].tolist()

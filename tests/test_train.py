@@ -1,0 +1,222 @@
+"""The loop: it resumes to the bit, its averages and rates follow the formulas, files are whole."""
+import csv
+import os
+import signal
+
+import pytest
+import torch
+from torch import nn
+
+from minidalle import train
+from minidalle.train import FitConfig, fit, learning_rate, read_checkpoint, seeded
+
+
+class Line(nn.Module):
+    """y = w x + b with dropout and batch norm, so that every kind of state takes part."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(3, 8), nn.BatchNorm1d(8), nn.Tanh(), nn.Linear(8, 1))
+
+    def loss(self, batch, generator=None):
+        x, y = batch
+        noise = torch.randn(y.shape, generator=generator)
+        return (self.net(x) - y - 0.1 * noise).square().mean()
+
+
+def batches(n, generator):
+    x = torch.randn(n, 3, generator=generator)
+    return x, x.sum(dim=1, keepdim=True)
+
+
+def new_line(seed=0):
+    torch.manual_seed(seed)
+    return Line()
+
+
+def same(a: nn.Module, b: nn.Module) -> bool:
+    pairs = zip(a.state_dict().values(), b.state_dict().values(), strict=True)
+    return all(torch.equal(x, y) for x, y in pairs)
+
+
+CONFIG = FitConfig(steps=40, batch=16, lr=1e-2, decay=0.9)
+
+
+def interrupted_batches(at: int):
+    """Batches that send Ctrl-C to this very process while batch number `at` is made."""
+    count = iter(range(10_000))
+
+    def make(n, generator):
+        if next(count) == at:
+            os.kill(os.getpid(), signal.SIGINT)
+        return batches(n, generator)
+    return make
+
+
+def test_training_lowers_the_loss_and_returns_the_averaged_weights_in_eval_mode():
+    model, batch = new_line(), batches(64, seeded(9))
+    before = model.eval().loss(batch).item()
+    trained = fit(model.train(), batches, FitConfig(steps=150, batch=32, lr=2e-2, decay=0.9))
+    assert trained.loss(batch).item() < 0.2 * before and not trained.training
+
+
+def test_same_seed_same_weights_bit_for_bit_and_another_seed_others():
+    a, b, c = (fit(new_line(), batches, CONFIG, seed=s) for s in (0, 0, 1))
+    assert same(a, b) and not same(a, c)
+
+
+@pytest.mark.parametrize("at", [0, 17, 39])
+def test_a_run_stopped_with_ctrl_c_resumes_to_the_same_bits_as_one_never_stopped(tmp_path, at):
+    whole = fit(new_line(), batches, CONFIG)
+    path = tmp_path / "line.pt"
+    with pytest.raises(KeyboardInterrupt, match=f"stopped at step {at + 1} of 40"):
+        fit(new_line(), interrupted_batches(at), CONFIG, path=path)
+    resumed = fit(new_line(seed=5), batches, CONFIG, path=path)
+    assert same(whole, resumed)
+    assert read_checkpoint(path)["finished"] and "resume" not in read_checkpoint(path)
+
+
+def test_a_finished_run_is_loaded_and_not_trained_again(tmp_path):
+    path = tmp_path / "line.pt"
+    first = fit(new_line(), batches, CONFIG, path=path)
+
+    def no_batches(n, generator):
+        raise AssertionError("trained again")
+    assert same(first, fit(new_line(seed=3), no_batches, CONFIG, path=path))
+    loaded = new_line(seed=4)
+    assert train.load(loaded, path, {})["step"] == 40 and same(first, loaded)
+
+
+def test_ctrl_c_works_as_before_once_training_is_over():
+    before = signal.getsignal(signal.SIGINT)
+    fit(new_line(), batches, FitConfig(steps=2, batch=4))
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_beside_the_checkpoint_lie_a_log_with_every_tenth_step_and_a_picture(tmp_path):
+    fit(new_line(), batches, CONFIG, path=tmp_path / "line.pt")
+    rows = list(csv.reader(open(tmp_path / "line.csv")))
+    assert rows[0] == ["step", "loss", "lr", "seconds"]
+    assert [int(row[0]) for row in rows[1:]] == [10, 20, 30, 40]
+    assert (tmp_path / "line.png").read_bytes()[:4] == b"\x89PNG"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["line.csv", "line.png", "line.pt"]
+
+
+def test_learning_rate_by_hand():
+    """Ten steps, two of warm-up: up to the peak in a line, then half a cosine to zero."""
+    config = FitConfig(steps=10, lr=1.0, warmup=0.2)
+    rates = [learning_rate(step, config) for step in range(11)]
+    assert rates[:3] == [0.5, 1.0, 1.0]
+    assert rates[6] == pytest.approx(0.5) and rates[10] == pytest.approx(0.0)
+    assert rates[4] == pytest.approx(0.5 * (1 + 0.5 ** 0.5))
+
+
+def test_average_equals_the_closed_sum_once_it_has_warmed_up():
+    model, average = nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)
+    average.weight.data.fill_(2.0)
+    expected = 2.0
+    for step, value in enumerate([1.0, -3.0, 0.5], start=1000):    # (1 + step) / (10 + step) > .9
+        model.weight.data.fill_(value)
+        train.update_average(average, model, step, decay=0.9)
+        expected = 0.9 * expected + 0.1 * value
+    assert average.weight.item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_average_forgets_the_first_random_weights_early_on():
+    model, average = nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)
+    average.weight.data.fill_(1e6)
+    model.weight.data.fill_(1.0)
+    for step in range(100):
+        train.update_average(average, model, step, decay=0.999)
+    assert average.weight.item() == pytest.approx(1.0, abs=1e-3)
+
+
+def test_gradients_longer_than_clip_move_the_weights_no_further():
+    """SGD with rate 1 from a gradient of length 50: the step has length `clip`."""
+    model = nn.Linear(2, 1, bias=False)
+    nn.init.zeros_(model.weight)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    loss = model(torch.tensor([[30.0, 40.0]])).sum()
+    train.descend(loss, model, optimizer, lr=1.0, clip=0.5)
+    torch.testing.assert_close(model.weight, torch.tensor([[-0.3, -0.4]]))
+
+
+def test_a_loss_that_is_not_finite_stops_before_the_weights_are_spoilt():
+    model = nn.Linear(1, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    with pytest.raises(FloatingPointError, match="the loss is nan: lower the learning rate"):
+        train.descend(model(torch.tensor([[float("nan")]])).sum(), model, optimizer, 1.0, 1.0)
+    assert all(torch.isfinite(p).all() for p in model.parameters())
+
+
+def test_a_checkpoint_of_another_setting_is_refused_by_that_setting_and_kept(tmp_path):
+    path = tmp_path / "line.pt"
+    fit(new_line(), batches, CONFIG, path=path, settings={"width": 8, "seed": 0})
+    kept = path.read_bytes()
+    with pytest.raises(ValueError, match="made with width = 8, and this run has width = 9"):
+        fit(new_line(), batches, CONFIG, path=path, settings={"width": 9, "seed": 0})
+    assert path.read_bytes() == kept
+
+
+@pytest.mark.parametrize("spoil", [lambda b: b[:len(b) // 2], lambda b: b"", lambda b: b"hello"])
+def test_a_truncated_or_foreign_checkpoint_is_refused_in_one_sentence(tmp_path, spoil):
+    path = tmp_path / "line.pt"
+    fit(new_line(), batches, CONFIG, path=path)
+    path.write_bytes(spoil(path.read_bytes()))
+    with pytest.raises(ValueError, match="line.pt is not a whole checkpoint.*--fresh"):
+        fit(new_line(), batches, CONFIG, path=path)
+
+
+def test_a_checkpoint_that_would_run_code_is_refused(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "evil"),)
+    torch.save({"format": 1, "settings": {}, "model": Evil()}, tmp_path / "evil.pt")
+    with pytest.raises(ValueError, match="not a whole checkpoint"):
+        read_checkpoint(tmp_path / "evil.pt")
+    assert not (tmp_path / "evil").exists()
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_no_scraps(tmp_path):
+    path = tmp_path / "notes.txt"
+    path.write_text("old")
+
+    def fails(temporary):
+        temporary.write_text("half")
+        raise OSError("disk full")
+    with pytest.raises(OSError, match="notes.txt cannot be written .disk full.; choose another"):
+        train.write(path, fails)
+    assert path.read_text() == "old" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OSError, match="cannot be written"):
+        train.write(tmp_path / "file" / "x.txt", lambda temporary: temporary.write_text("x"))
+
+
+def test_fingerprint_changes_with_any_one_weight():
+    a, b = new_line(), new_line()
+    assert train.fingerprint(a) == train.fingerprint(b)
+    with torch.no_grad():
+        b.net[3].bias += 1e-6
+    assert train.fingerprint(a) != train.fingerprint(b)
+
+
+def test_a_device_or_budget_that_is_not_there_is_named_with_those_that_are(monkeypatch):
+    with pytest.raises(ValueError, match="device 'tpu' is not there; this machine has .*cpu"):
+        train.choose_device("tpu")
+    if not torch.cuda.is_available():
+        with pytest.raises(ValueError, match="device 'cuda' is not there"):
+            train.choose_device("cuda")
+    monkeypatch.setenv("MINIDALLE_BUDGET", "huge")
+    with pytest.raises(ValueError, match="budget is 'huge'; choose one of smoke, cpu, gpu"):
+        train.choose_budget()
+    monkeypatch.setenv("MINIDALLE_BUDGET", "smoke")
+    assert train.choose_budget() == "smoke" and train.choose_budget("cpu") == "cpu"
+
+
+def test_progress_is_silent_when_asked(monkeypatch, capsys):
+    monkeypatch.setenv("MINIDALLE_QUIET", "1")
+    fit(new_line(), batches, FitConfig(steps=3, batch=4))
+    assert capsys.readouterr().err == ""

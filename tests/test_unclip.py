@@ -1,0 +1,138 @@
+"""unCLIP: dropping, the noised small picture, sizes as settings, the road as a whole."""
+import pytest
+import torch
+import torch.nn.functional as F
+
+from minidalle.clip import Clip, ClipConfig, ConvTower
+from minidalle.prior import Prior, PriorConfig
+from minidalle.tokenizer import Tokenizer
+from minidalle.unclip import (
+    Decoder,
+    DecoderConfig,
+    Unclip,
+    Upsampler,
+    UpsamplerConfig,
+    caption_to_picture,
+    shrink,
+)
+
+
+def seed(n: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(n)
+
+
+def awake(model):
+    """The layers that start at zero, filled, so that every path can be felt."""
+    torch.manual_seed(1)
+    for p in model.parameters():
+        if p.abs().max() == 0:
+            torch.nn.init.normal_(p, std=0.1)
+    return model.eval()
+
+
+def small_decoder(size=8) -> Decoder:
+    torch.manual_seed(0)
+    return awake(Decoder(DecoderConfig(embed=8, size=size, width=16, steps=50)))
+
+
+def small_upsampler(small=8, size=16) -> Upsampler:
+    torch.manual_seed(0)
+    return awake(Upsampler(UpsamplerConfig(size=size, small=small, width=16, patch=1, steps=50)))
+
+
+def small_road(size=16) -> Unclip:
+    tokenizer = Tokenizer.train(["a red seven on blue"] * 2, vocab_size=270, context=12)
+    torch.manual_seed(0)
+    clip = Clip(ClipConfig(tokenizer.vocab_size, 12, embed=8, width=16, depth=1, heads=2),
+                ConvTower(size, 8, width=8)).eval()
+    prior = Prior(PriorConfig(tokenizer.vocab_size, 12, 8, width=16, depth=1, heads=2, steps=50))
+    return Unclip(tokenizer, clip, prior.eval(), small_decoder(size // 2),
+                  small_upsampler(size // 2, size))
+
+
+def test_shrink_equals_the_mean_of_each_block_of_pixels():
+    images = torch.randn(2, 3, 8, 8, generator=seed())
+    expected = images.view(2, 3, 4, 2, 4, 2).mean(dim=(3, 5))
+    torch.testing.assert_close(shrink(images, 4), expected)
+
+
+def test_decoder_drops_the_image_vector_row_by_row_and_wholly():
+    decoder, x = small_decoder(), torch.randn(4, 3, 8, 8, generator=seed())
+    z, t = F.normalize(torch.randn(4, 8, generator=seed(1)), dim=-1), torch.arange(4)
+    keep = torch.tensor([True, False, True, False])
+    answer, other = decoder(x, t, z, keep), decoder(x, t, -z, keep)
+    assert torch.equal(answer[~keep], other[~keep])
+    assert (answer[keep] - other[keep]).abs().max() > 1e-4
+    torch.testing.assert_close(answer[keep], decoder(x, t, z)[keep])
+
+
+def test_decoder_in_training_drops_the_stated_share():
+    """A tenth of 2,000 rows, counted where the model is asked."""
+    decoder, kept = small_decoder(), []
+    decoder.register_forward_pre_hook(lambda module, args: kept.append(args[3]))
+    decoder.loss((torch.zeros(2000, 3, 8, 8), torch.zeros(2000, 8)), seed())
+    assert kept[0].float().mean().item() == pytest.approx(0.9, abs=0.035)    # five deviations
+
+
+def test_upsampler_sees_the_small_picture_and_how_noisy_it_is():
+    upsampler, x, t = small_upsampler(), torch.randn(2, 3, 16, 16), torch.tensor([3, 40])
+    small, level = torch.randn(2, 3, 8, 8), torch.full((2, 1), 0.1)
+    answer = upsampler(x, t, (small, level))
+    assert (upsampler(x, t, (small + 0.5, level)) - answer).abs().max() > 1e-4
+    assert (upsampler(x, t, (small, level * 2)) - answer).abs().max() > 1e-5
+
+
+def test_noise_on_the_small_picture_is_what_the_upsampler_is_told():
+    """Small pictures of a grey batch are pure noise; their deviation is the stated level."""
+    upsampler, seen = small_upsampler(), []
+    upsampler.register_forward_pre_hook(lambda module, args: seen.append(args[2]))
+    upsampler.loss(torch.zeros(500, 3, 16, 16), seed())
+    small, level = seen[0]
+    ratio = small.flatten(1).std(dim=1) / level[:, 0]
+    assert ratio[level[:, 0] > 0.01].mean().item() == pytest.approx(1, abs=0.02)
+    assert level.min() >= 0 and level.max() <= 0.3 and level.std() > 0.08
+
+
+def test_sizes_are_settings():
+    for size in (16, 24, 32):
+        images = caption_to_picture(small_road(size), ["a red seven"], seed())
+        assert images.shape == (1, 3, size, size)
+
+
+def test_the_road_is_prior_then_decoder_then_upsampler_and_repeats_with_the_seed():
+    road, captions = small_road(), ["a red seven on blue", "\u732b \U0001f600", ""]
+    a, b, c = (caption_to_picture(road, captions, seed(s)) for s in (0, 0, 1))
+    assert torch.equal(a, b) and not torch.equal(a, c)
+    assert a.shape == (3, 3, 16, 16) and a.abs().max() <= 1
+    g, ids = seed(), road.tokenizer.batch(captions)
+    z = road.prior.sample(ids, road.clip.encode_text(ids), ROAD_GUIDANCE["prior_guidance"],
+                          generator=g)
+    small = road.decoder.sample(z, ROAD_GUIDANCE["guidance"], generator=g)
+    torch.testing.assert_close(road.upsampler.sample(small, generator=g), a)
+
+
+ROAD_GUIDANCE = dict(zip(("prior_guidance", "guidance"),
+                         caption_to_picture.__wrapped__.__defaults__[1:3], strict=True))
+
+
+def test_the_trace_shows_each_step_of_the_decoder_from_noise_to_picture():
+    trace = []
+    decoder = small_decoder()
+    small = decoder.sample(torch.zeros(2, 8), steps=5, generator=seed(), trace=trace)
+    assert len(trace) == 5 and torch.equal(trace[-1][1], small)
+    assert trace[0][0].std().item() == pytest.approx(1, abs=0.15)
+
+
+@pytest.mark.parametrize("make, batch", [
+    (small_decoder, lambda: (torch.rand(2, 3, 16, 16, generator=seed()), torch.eye(8)[:2])),
+    (small_upsampler, lambda: torch.rand(2, 3, 16, 16, generator=seed()))])
+def test_each_overfits_one_batch(make, batch):
+    model, batch, g = make().train(), batch(), seed()
+    optimizer, losses = torch.optim.Adam(model.parameters(), lr=5e-3), []
+    for _ in range(100):
+        loss = model.loss(batch, g)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert sum(losses[-20:]) < 0.5 * sum(losses[:20])
