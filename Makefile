@@ -15,8 +15,9 @@ endif
 ready := .venv/ready
 py := .venv/bin/python
 
-# Waiting OpenMP threads sleep: spinning on a busy core is up to 50 times slower.
+# Waiting OpenMP threads sleep, after a short look: see minidalle/__init__.py.
 export OMP_WAIT_POLICY = PASSIVE
+export GOMP_SPINCOUNT = 10000
 
 .PHONY: help setup demo test bench lint clean again
 

@@ -42,9 +42,10 @@ class TextTower(nn.Module):
         nn.init.normal_(self.token.weight, std=0.02)
 
     def forward(self, ids: Tensor) -> Tensor:
+        end = (ids == self.end).int().argmax(dim=1)                         # (B,) the first one
+        ids = ids[:, :end.max() + 1]           # what comes later can change nothing, and costs
         x = self.token(ids) + self.position[:ids.shape[1]]                  # (B, T, D)
         x = self.transformer(x)                                             # (B, T, D)
-        end = (ids == self.end).int().argmax(dim=1)                         # (B,) the first one
         return self.project(x[torch.arange(len(x), device=x.device), end])  # (B, E)
 
 

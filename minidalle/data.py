@@ -11,6 +11,7 @@ left out    two digits in one picture, which binds colours to digits (a later le
 
 Splits: `train`; `test` has masks never trained on; `unseen` has combinations of digit, ink and
 paper never trained on (a tenth of them, by the rule in `is_unseen`), drawn with the test masks.
+For the judge alone, which must read whatever is drawn, `every` has all combinations.
 """
 import itertools
 import re
@@ -179,12 +180,13 @@ class Digits:
         rows = itertools.product(*(range(len(v)) for v in self.grammar.values))
         every = torch.tensor([row for row in rows if row[1] != row[2]], device=self.device)
         unseen = is_unseen(every)
-        return {"train": every[~unseen], "test": every[~unseen], "unseen": every[unseen]}
+        return {"train": every[~unseen], "test": every[~unseen], "unseen": every[unseen],
+                "every": every}
 
     def factors(self, n: int, split: str, generator: Generator | None = None) -> Tensor:
         """n rows of factors (n, F), drawn evenly from those of the split."""
-        if split not in self.splits:
-            raise ValueError(f"split is {split!r}; choose one of {', '.join(self.splits)}")
+        if split not in self.combinations:
+            raise ValueError(f"split is {split!r}; choose one of {', '.join(self.combinations)}")
         choices = self.combinations[split]
         return choices[torch.randint(len(choices), (n,), generator=generator, device=self.device)]
 
@@ -208,7 +210,7 @@ class Digits:
 
     def _mask(self, factors: Tensor, split: str, rng: dict) -> Tensor:
         """One mask of each digit at its place, shifted by the jitter: (B, H, W) in [0, 1]."""
-        bank, start, count, reach = self._bank("train" if split == "train" else "test")
+        bank, start, count, reach = self._bank("train" if split in ("train", "every") else "test")
         n, digit, jitter = len(factors), factors[:, 0], self.config.jitter
         which = start[digit] + (torch.rand(n, **rng) * count[digit]).long()     # (B,)
         shift = torch.randint(-jitter, jitter + 1, (n, 2), **rng)               # down, right
@@ -264,8 +266,8 @@ def _draw(face: str, digit: int, u: Tensor, box: int = 28, fine: int = 4) -> Ten
     image = Image.new("L", (side, side))
     corner = (middle - (left + right) / 2, middle - (top + bottom) / 2)
     ImageDraw.Draw(image).text(corner, str(digit), fill=255, font=font)
-    turn, shear = (u[0] * 0.2).item(), (u[1] * 0.2).item()                  # radians, slope
-    wide, high = 1 + 0.12 * u[2].item(), 1 + 0.12 * u[3].item()
+    turn, shear = (u[0] * 0.15).item(), (u[1] * 0.15).item()                # radians, slope
+    wide, high = 1 + 0.1 * u[2].item(), 1 + 0.1 * u[3].item()
     cos, sin = np.cos(turn), np.sin(turn)                   # output pixel -> input pixel
     a, b, c, d = cos / wide, sin / wide + shear, -sin / high, cos / high
     affine = (a, b, middle - a * middle - b * middle, c, d, middle - c * middle - d * middle)
@@ -284,7 +286,9 @@ class Cifar:
         self.photos = {}       # split -> (images uint8, labels), read when first asked for
 
     def batch(self, n: int, split: str = "train", generator: Generator | None = None) -> Batch:
-        """n photographs of a split, drawn evenly; those of `train` mirrored half of the time."""
+        """n photographs of a split, drawn evenly; those of `train` mirrored half of the time.
+        `every` is `train`: there are no combinations to leave out."""
+        split = "train" if split == "every" else split
         if split not in self.splits:
             raise ValueError(f"split is {split!r}; CIFAR-10 has {' and '.join(self.splits)}")
         if split not in self.photos:

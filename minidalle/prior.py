@@ -27,7 +27,7 @@ class PriorConfig:
     context: int               # tokens of a caption
     embed: int                 # E of the CLIP whose vectors are learnt
     width: int = 128
-    depth: int = 4
+    depth: int = 2             # enough for short captions; the paper has 24
     heads: int = 4
     steps: int = 1000          # noise levels
     drop: float = 0.1          # share of captions dropped in training, for guidance
@@ -77,7 +77,7 @@ class Prior(nn.Module):
                                    self.config.drop, generator)
 
     @torch.no_grad()
-    def sample(self, ids: Tensor, text_vectors: Tensor, guidance: float = 2.0, steps: int = 25,
+    def sample(self, ids: Tensor, text_vectors: Tensor, guidance: float = 1.0, steps: int = 25,
                generator: Generator | None = None) -> Tensor:
         """Image vectors (B, E) of length one: of two drawn for each caption, the one whose dot
         product with the text vector is larger (section 2.2)."""

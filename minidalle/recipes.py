@@ -15,28 +15,21 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from minidalle.checkpoint import fingerprint, load, read_checkpoint
 from minidalle.clip import Clip, ClipConfig, ConvTower
 from minidalle.data import WORLDS
 from minidalle.metrics import Judge, JudgeConfig
 from minidalle.prior import Prior, PriorConfig
 from minidalle.tokenizer import Tokenizer
-from minidalle.train import (
-    FitConfig,
-    choose_budget,
-    choose_device,
-    fingerprint,
-    fit,
-    load,
-    read_checkpoint,
-)
+from minidalle.train import FitConfig, choose_budget, choose_device, fit
 from minidalle.unclip import Decoder, DecoderConfig, Unclip, Upsampler, UpsamplerConfig
 
 FITS = {                       # what two CPU cores need; the gpu budget takes longer strides
     "judge": FitConfig(steps=600, batch=128, lr=3e-3, decay=0.99),
     "clip": FitConfig(steps=400, batch=256, lr=2e-3, decay=0.99),
-    "prior": FitConfig(steps=600, batch=256, lr=1e-3, decay=0.995),
-    "decoder": FitConfig(steps=2200, batch=64, lr=1e-3, decay=0.998),
-    "upsampler": FitConfig(steps=400, batch=64, lr=2e-3, decay=0.99)}
+    "prior": FitConfig(steps=300, batch=128, lr=2e-3, decay=0.99),
+    "decoder": FitConfig(steps=2200, batch=32, lr=3e-3, decay=0.995),
+    "upsampler": FitConfig(steps=300, batch=32, lr=3e-3, decay=0.99)}
 PURPOSE = {
     "judge": "reads digit and colours off a picture, to measure with",
     "clip": "captions and pictures as vectors in one space",
@@ -93,7 +86,7 @@ class Workshop:
         config = JudgeConfig(tuple(map(len, grammar.values)), grammar.names, size=self.world.size)
 
         def batch(n, generator):
-            b = self.world.batch(n, "train", generator)
+            b = self.world.batch(n, "every", generator)
             return b.images, b.factors
         return self._stage("judge", config, lambda: Judge(config), batch)
 
@@ -151,7 +144,8 @@ class Workshop:
         fits, path = fit_config(stage, self.budget), self.path(stage)
         words = hashlib.sha256(json.dumps(self.tokenizer.state()).encode()).hexdigest()[:12]
         settings = {"stage": stage, "data": self.data, "seed": self.seed, "tokenizer": words,
-                    "clip": clip and fingerprint(clip), **asdict(config), **asdict(fits)}
+                    "taught_by_clip": clip and fingerprint(clip), **asdict(config),
+                    **{f"fit_{name}": value for name, value in asdict(fits).items()}}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)           # the first weights come from the seed too
             model = build().to(self.device)

@@ -1,6 +1,6 @@
 r"""The one training loop, and what every run needs around it.
 
-in -> out   a model with `loss(batch, generator)`, a function that makes batches -> the trained model
+in -> out   a model with `loss(batch, generator)` and a function that makes batches -> trained
 idea        Draw a batch, compute the loss, go downhill, look. Around these four lines stand the
             habits that make a run trustworthy: the learning rate warms up and decays, gradients
             are clipped, an average of the weights is kept (it draws better pictures than the last
@@ -11,8 +11,6 @@ paper       AdamW: Loshchilov & Hutter 2019, arXiv:1711.05101; the average: DDPM
 left out    several GPUs, gradient accumulation
 """
 import copy
-import csv
-import hashlib
 import math
 import os
 import signal
@@ -20,7 +18,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +26,8 @@ import torch
 from torch import Generator, Tensor, nn
 from tqdm import tqdm
 
-FORMAT = 1                     # of a checkpoint; counted up when an older one no longer fits
+from minidalle.checkpoint import FORMAT, draw_curve, fill, read_checkpoint, write, write_log
+
 BUDGETS = ("smoke", "cpu", "gpu")
 
 
@@ -130,8 +129,8 @@ def fit(model: nn.Module, make_batch: Callable[[int, Generator], object], config
     run = Run(model, copy.deepcopy(model), optimizer, generator, settings or {})
     if path is not None and path.exists():
         run.resume(path)
-    bar = progress(config.steps, path.stem if path else type(model).__name__, run.step)
-    with stop_between_steps() as stopped:
+    name = path.stem if path else type(model).__name__
+    with stop_between_steps() as stopped, progress(config.steps, name, run.step) as bar:
         model.train()
         while run.step < config.steps and not stopped.is_set():
             lr = learning_rate(run.step, config)
@@ -144,7 +143,6 @@ def fit(model: nn.Module, make_batch: Callable[[int, Generator], object], config
             if run.step % run.log_every == 0 or run.step == config.steps:
                 run.note(loss.item(), lr, bar)
             bar.update()
-    bar.close()
     model.eval()
     if path is not None:
         run.save(path, finished=run.step == config.steps)
@@ -229,91 +227,9 @@ class Run:
     def resume(self, path: Path) -> None:
         """Take up a run where its checkpoint left it."""
         state = read_checkpoint(path, self.settings)
-        self.average.load_state_dict(state["model"])
+        fill(self.average, state["model"], path)
         self.step, self.log, self.before = state["step"], state["log"], state["seconds"]
         if "resume" in state:
             self.model.load_state_dict(state["resume"]["model"])
             self.optimizer.load_state_dict(state["resume"]["optimizer"])
             self.generator.set_state(state["resume"]["generator"])
-
-
-def read_checkpoint(path: Path, settings: dict | None = None) -> dict:
-    """What `fit` wrote. ValueError, in one sentence, if it is none, or of other settings."""
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        kept = state["settings"]
-        assert state["format"] == FORMAT
-    except FileNotFoundError:
-        raise
-    except Exception as error:
-        raise ValueError(f"{path} is not a whole checkpoint of this version of minidalle; "
-                         "delete it, or train anew with --fresh") from error
-    for name in {**kept, **settings} if settings is not None else {}:
-        old, new = kept.get(name), settings.get(name)
-        if old != new:
-            raise ValueError(f"{path} was made with {name} = {old}, and this run has {name} = "
-                             f"{new}; train anew with --fresh, or choose another --out")
-    return state
-
-
-def load(model: nn.Module, path: Path, settings: dict) -> dict | None:
-    """Load a finished checkpoint into the model. Returns it, or None if there is none to load."""
-    if not path.exists():
-        return None
-    state = read_checkpoint(path, settings)
-    if not state["finished"]:
-        return None
-    model.load_state_dict(state["model"])
-    model.eval()
-    return state
-
-
-def fingerprint(model: nn.Module) -> str:
-    """Twelve characters that change when any weight does: which CLIP did this prior learn from?"""
-    digest = hashlib.sha256()
-    for name, value in model.state_dict().items():
-        digest.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:12]
-
-
-def write(path: Path, save: Callable[[Path], None]) -> None:
-    """Write a file whole or not at all: save(temporary), then rename. OSError says what to do."""
-    temporary = path.with_name(f".{path.stem}.part{path.suffix}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save(temporary)
-        os.replace(temporary, path)
-    except (OSError, RuntimeError) as error:   # torch.save reports a full disk as RuntimeError
-        with suppress(OSError):
-            temporary.unlink()
-        raise OSError(f"{path} cannot be written ({error}); choose another folder with --out, "
-                      "or make room") from error
-
-
-def write_log(path: Path, log: list[list[float]]) -> None:
-    """The run as a table: step, loss, learning rate, seconds."""
-    def save(temporary: Path) -> None:
-        with open(temporary, "w", newline="") as file:
-            csv.writer(file).writerows([["step", "loss", "lr", "seconds"], *log])
-    write(path, save)
-
-
-def draw_curve(path: Path, log: list[list[float]]) -> None:
-    """The loss over the steps as a picture: each noted value, and their running mean."""
-    from matplotlib.figure import Figure
-
-    if not log:
-        return
-    steps, losses = [row[0] for row in log], [row[1] for row in log]
-    width = max(1, len(log) // 20)
-    smooth = [sum(losses[max(0, i - width):i + 1]) / len(losses[max(0, i - width):i + 1])
-              for i in range(len(losses))]
-    figure = Figure(figsize=(6, 3.2), layout="constrained")
-    axes = figure.add_subplot()
-    axes.plot(steps, losses, color="0.75", linewidth=1, label="one batch")
-    axes.plot(steps, smooth, color="#1f6feb", linewidth=1.8, label="running mean")
-    if min(losses) > 0:
-        axes.set_yscale("log")
-    axes.set(xlabel="step", ylabel="loss", title=f"{path.stem}: loss {smooth[-1]:.4g} at the end")
-    axes.legend(frameon=False)
-    write(path, lambda temporary: figure.savefig(temporary, dpi=110))

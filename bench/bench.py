@@ -1,0 +1,243 @@
+r"""Bench: how fast and how large is each model, as JSON lines.
+
+in -> out   command line -> one JSON object a line on stdout, and nothing else there
+idea        Build the models just as the demo does, but leave them untrained: speed does not
+            depend on the weights. Each part runs in a process of its own, so its peak memory is
+            its own too. Beside it stands a yardstick, one multiplication of 1024 x 1024 matrices:
+            times divided by the yardstick's can be put beside those of another machine.
+left out    quality: `python -m minidalle score` measures that
+"""
+import argparse
+import json
+import random
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from functools import partial
+from inspect import signature
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from minidalle.clip import Clip
+from minidalle.data import Digits, drawn_masks
+from minidalle.demo import machine, peak_memory
+from minidalle.recipes import FITS, STAGES, Workshop
+from minidalle.tokenizer import Tokenizer
+from minidalle.train import autocast, choose_device, descend, seeded
+from minidalle.unclip import caption_to_picture, shrink
+
+PARTS = ("tokenizer", "data", *STAGES, "road")
+SETTINGS = ("width", "depth", "heads", "patch")
+NUMBERS = {
+    "batch": "of a training step", "size": "of the large picture; the small one has half",
+    **{name: "of every model that has this setting" for name in SETTINGS},
+    "steps": "of sampling, by prior, decoder and upsampler", "threads": "of the CPU",
+    "samples": "drawn at once (default 64)", "repeats": "timings for a median (default 5)"}
+HELP = f"""parts: {", ".join(PARTS)} (caption to picture)
+
+examples:
+  make bench                              every part as the demo builds it
+  make bench ARGS="--only clip,decoder --threads 1"
+  make bench ARGS="--only prior --width 256 --depth 6 --heads 8 --batch 64"
+  make -s bench > speed.jsonl             the lines alone, without make's own
+
+Seconds are medians after one run to warm up; X_in_matmuls is X_seconds divided by the seconds of
+one 1024 x 1024 float32 multiplication, timed just before. A training step is forward, loss,
+backward and clipped AdamW, on a batch that lies ready; batch_seconds is the making of one. Peak
+memory is that of the process, Python and torch included (they alone: memory_at_start_bytes), and
+only grows. On a GPU, gpu_peak_memory_bytes is what its tensors took at most."""
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="bench.py", description="Measure speed and size of each part, as JSON lines.",
+        epilog=HELP, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default=",".join(PARTS), metavar="PART,PART",
+                        help="measure these alone")
+    for name, text in NUMBERS.items():
+        parser.add_argument(f"--{name}", type=int, metavar="N", help=text)
+    parser.add_argument("--device", help="cuda, mps or cpu (default: the best one here)")
+    parser.add_argument("--inside", help=argparse.SUPPRESS)    # the part that this process measures
+    parser.set_defaults(samples=64, repeats=5)
+    args = parser.parse_args(arguments)
+    for part in args.only.split(","):
+        if part not in PARTS:
+            parser.error(f"there is no part {part!r}; choose from {', '.join(PARTS)}")
+    for name in NUMBERS:
+        if getattr(args, name) is not None and getattr(args, name) < 1:
+            parser.error(f"--{name} is {getattr(args, name)}; give a number from 1 up")
+    return args
+
+
+class Untrained(Workshop):
+    """The demo's models and batches, with first weights, no files, and sizes as asked for."""
+
+    def __init__(self, args: argparse.Namespace):
+        super().__init__(budget="cpu", device=args.device)
+        self.args, self.batches = args, {}
+        config = replace(self.world.config, size=args.size or self.world.size)
+        self.world = Digits(drawn_masks, config, self.device)
+
+    def _stage(self, stage: str, config, build: Callable, batch: Callable, clip=None) -> nn.Module:
+        """In place of training: build the model, resized, and keep how its batches are made."""
+        if stage not in self.models:
+            model = self.resized(build()).to(self.device).eval()
+            if self.args.steps and hasattr(model, "sample"):
+                model.sample = partial(model.sample, steps=self.args.steps)
+            self.models[stage], self.batches[stage] = model, batch
+        return self.models[stage]
+
+    def resized(self, model: nn.Module) -> nn.Module:
+        """The model with those of the asked-for settings that its configuration has."""
+        asked = {name: getattr(self.args, name) for name in SETTINGS
+                 if getattr(self.args, name) and hasattr(model.config, name)}
+        rest = [model.image_tower] if isinstance(model, Clip) else []
+        return type(model)(replace(model.config, **asked), *rest) if asked else model
+
+
+def describe(model: nn.Module) -> dict:
+    """Size and settings of a model, with the numbers that its sampling takes unless told."""
+    config = asdict(model.config)
+    if isinstance(model, Clip):
+        config["image_tower"] = type(model.image_tower).__name__
+    if hasattr(model, "sample"):
+        config |= numbers(model.sample)
+    return {"parameters": sum(p.numel() for p in model.parameters()), "config": config}
+
+
+def numbers(sample: Callable) -> dict:
+    return {f"sample_{a.name}": a.default for a in signature(sample).parameters.values()
+            if isinstance(a.default, int | float)}
+
+
+# ---- the parts: each returns what its line says; timed(work) -> seconds ----------------------
+
+def tokenizer(args, device, timed: Callable) -> dict:
+    text, size = megabyte(), Tokenizer.first_merge + 512
+    merges = Tokenizer.train([text], size).merges
+    seconds = timed(lambda: Tokenizer(merges).encode(text))        # a new one remembers no word
+    return {"bytes": len(text), "merges": len(merges), "encode_seconds": seconds,
+            "encode_mb_per_second": len(text) / 1e6 / seconds,
+            "train_seconds": timed(lambda: Tokenizer.train([text], size)),
+            "target": "train_seconds <= 2, encode_mb_per_second >= 1"}
+
+
+def megabyte() -> str:
+    """1 MB of text, the same in every run: lines of this package among invented words."""
+    dice, syllables = random.Random(0), [a + b for a in "bdfgklmnprstvz" for b in "aeiou"]
+    words = ["".join(dice.choices(syllables, k=dice.randint(1, 4))) for _ in range(20_000)]
+    often = [1 / (rank + 1) for rank in range(len(words))]         # as in real texts
+    files = sorted(Path(__file__).parent.parent.glob("minidalle/*.py"))
+    lines = [line for file in files for line in file.read_text().splitlines()]
+    lines += dice.choices(words, often, k=200_000)
+    return " ".join(dice.sample(lines, len(lines)))[:10 ** 6]
+
+
+def data(args, device, timed: Callable) -> dict:
+    world, n, g = Untrained(args).world, args.batch or FITS["clip"].batch, seeded(0, device)
+    seconds = timed(lambda: [world.batch(n, generator=g) for _ in range(10)]) / 10
+    return {"config": asdict(world.config), "batch": n, "batch_seconds": seconds,
+            "pictures_per_second": n / seconds,
+            "target": "pictures_per_second >= 20000 on two cores"}
+
+
+def stage(args, device, timed: Callable) -> dict:
+    shop, n, g = Untrained(args), args.batch or FITS[args.inside].batch, seeded(0, device)
+    model, bf16 = getattr(shop, args.inside)(), isinstance(autocast(device), torch.autocast)
+    make, optimizer = shop.batches[args.inside], torch.optim.AdamW(model.parameters())
+    batch = make(n, g)
+
+    def step():                # as in minidalle.train.fit
+        with autocast(device):
+            loss = model.loss(batch, g)
+        descend(loss, model, optimizer, lr=1e-6, clip=1.0)
+
+    line = {**describe(model), "batch": n, "batch_seconds": timed(lambda: make(n, g)),
+            "train_bf16": bf16, "samples": args.samples}
+    model.train()
+    line["train_step_seconds"] = timed(step)
+    model.eval().requires_grad_(False)
+    return line | {"sample_seconds": timed(use(args.inside, model, make(args.samples, g)))}
+
+
+def use(stage: str, model: nn.Module, batch) -> Callable[[], object]:
+    """What the trained model of a stage does, with a batch like those of its training."""
+    return {"judge": lambda: model.read(batch[0]),
+            "clip": lambda: (model.encode_image(batch[0]), model.encode_text(batch[1])),
+            "prior": lambda: model.sample(batch[0], batch[1]),
+            "decoder": lambda: model.sample(batch[1]),
+            "upsampler": lambda: model.sample(shrink(batch, model.config.small))}[stage]
+
+
+def road(args, device, timed: Callable) -> dict:
+    shop, g = Untrained(args), seeded(0, device)
+    models, captions = shop.unclip(), shop.world.batch(args.samples, "test", g).captions
+    about = {name: describe(model) for name, model in shop.models.items()}
+    return {"parameters": sum(model["parameters"] for model in about.values()),
+            "config": about | numbers(caption_to_picture), "samples": args.samples,
+            "sample_seconds": timed(lambda: caption_to_picture(models, captions, g)),
+            "target": "64 samples of 32 x 32: sample_seconds <= 10 on two cores"}
+
+
+# ---- one process a part ---------------------------------------------------------------------
+
+def median_seconds(work: Callable[[], object], repeats: int, device: torch.device) -> float:
+    seconds = []
+    for _ in range(repeats + 1):                   # the first one warms up
+        began = time.perf_counter()
+        work()
+        if device.type != "cpu":
+            getattr(torch, device.type).synchronize()
+        seconds.append(time.perf_counter() - began)
+    return statistics.median(seconds[1:])
+
+
+def measure(args: argparse.Namespace) -> dict:
+    """The line of one part, measured in this process."""
+    torch.set_num_threads(args.threads or torch.get_num_threads())
+    device, start = choose_device(args.device), peak_memory()
+    square = torch.randn(1024, 1024, device=device)
+    matmul = median_seconds(lambda: square @ square, 9, device)
+    about = {"device": str(device), "threads": torch.get_num_threads(), "torch": torch.__version__}
+    if args.inside == "machine":
+        return about | {"matmul_seconds": matmul, "matmul_gflops": 2 * 1024 ** 3 / matmul / 1e9,
+                        "machine": machine(device)}
+    part = {"tokenizer": tokenizer, "data": data, "road": road}.get(args.inside, stage)
+    line = part(args, device, partial(median_seconds, repeats=args.repeats, device=device))
+    line |= {name.replace("seconds", "in_matmuls"): value / matmul
+             for name, value in line.items() if name.endswith("_seconds")}
+    if device.type == "cuda":
+        line["gpu_peak_memory_bytes"] = torch.cuda.max_memory_allocated(device)
+    return {**line, "matmul_seconds": matmul, "repeats": args.repeats,
+            "peak_memory_bytes": peak_memory(), "memory_at_start_bytes": start, **about}
+
+
+def main(arguments: list[str]) -> int:
+    """0: measured. 2: a part could not be, and stderr says which. 130: stopped with Ctrl-C."""
+    args = parse(arguments)
+    try:
+        if args.inside is None:
+            command = [sys.executable, __file__, *arguments, "--inside"]
+            for part in ("machine", *args.only.split(",")):
+                if code := subprocess.call([*command, part]):
+                    print(f"bench: {part} ended with exit code {code}", file=sys.stderr)
+                    return 2
+            return 0
+        line = {name: float(f"{value:.4g}") if isinstance(value, float) else value
+                for name, value in measure(args).items()}
+        print(json.dumps({"part": args.inside, **line}), flush=True)
+    except (ValueError, RuntimeError) as error:
+        print(f"bench: {args.inside}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
