@@ -77,7 +77,7 @@ class Prior(nn.Module):
                                    self.config.drop, generator)
 
     @torch.no_grad()
-    def sample(self, ids: Tensor, text_vectors: Tensor, guidance: float = 1.0, steps: int = 25,
+    def sample(self, ids: Tensor, text_vectors: Tensor, guidance: float = 1.0, steps: int = 12,
                generator: Generator | None = None) -> Tensor:
         """Image vectors (B, E) of length one: of two drawn for each caption, the one whose dot
         product with the text vector is larger (section 2.2)."""

@@ -36,7 +36,7 @@ PURPOSE = {
     "prior": "text vector -> image vector",
     "decoder": "image vector -> small picture",
     "upsampler": "small picture -> large picture"}
-SECONDS = {"judge": 15, "clip": 35, "prior": 45, "decoder": 200, "upsampler": 30}  # two CPU cores
+SECONDS = {"judge": 20, "clip": 70, "prior": 35, "decoder": 160, "upsampler": 30}  # two CPU cores
 STAGES = tuple(FITS)
 
 

@@ -71,7 +71,7 @@ class Decoder(nn.Module):
         return self.diffusion.loss(self, small, image_vectors, self.config.drop, generator)
 
     @torch.no_grad()
-    def sample(self, image_vectors: Tensor, guidance: float = 1.5, steps: int = 25,
+    def sample(self, image_vectors: Tensor, guidance: float = 2.0, steps: int = 12,
                generator: Generator | None = None, trace: list | None = None) -> Tensor:
         """Small pictures (B, 3, h, w) that have these image vectors."""
         shape = (len(image_vectors), 3, self.config.size, self.config.size)
@@ -87,12 +87,13 @@ class UpsamplerConfig:
     widen: tuple[int, ...] = (1, 2)
     patch: int = 2             # large pictures are costly, and their details are all nearby
     steps: int = 1000          # noise levels
-    blur: float = 0.3          # the most noise that is laid on the small picture in training
+    blur: float = 0.2          # the most noise that is laid on the small picture in training
 
 
 class Upsampler(nn.Module):
     """Small picture (B, 3, h, w) -> large picture (B, 3, H, W), by diffusion. It needs no
-    caption and no guidance: the small picture says it all."""
+    caption and no guidance: the small picture says it all. The network only predicts what a plain
+    enlargement lacks."""
 
     def __init__(self, config: UpsamplerConfig):
         super().__init__()
@@ -106,7 +107,7 @@ class Upsampler(nn.Module):
         """The guess of x_0 (B, 3, H, W). condition = noised small picture, its noise (B, 1)."""
         small, noise = condition
         rough = F.interpolate(small, x_t.shape[-2:], mode="bilinear", align_corners=False)
-        return self.unet(torch.cat([x_t, rough], dim=1), t, noise / self.config.blur)
+        return rough + self.unet(torch.cat([x_t, rough], dim=1), t, noise / self.config.blur)
 
     def loss(self, images: Tensor, generator: Generator | None = None) -> Tensor:
         """images (B, 3, H, W) at the large size."""
@@ -117,9 +118,10 @@ class Upsampler(nn.Module):
         return self.diffusion.loss(self, images, (small, noise), generator=generator)
 
     @torch.no_grad()
-    def sample(self, small: Tensor, noise: float = 0.1, steps: int = 10,
+    def sample(self, small: Tensor, noise: float = 0.0, steps: int = 5,
                generator: Generator | None = None) -> Tensor:
-        """Large pictures of small ones (B, 3, h, w), with a little noise to cover their faults."""
+        """Large pictures of small ones (B, 3, h, w). `noise` covers their faults, and with them
+        some of what was right: the better the decoder, the less of it is wanted."""
         small = small + noise * randn(small.shape, small.device, generator)
         level = torch.full((len(small), 1), noise, device=small.device)     # (B, 1)
         shape = (len(small), 3, self.config.size, self.config.size)
@@ -144,7 +146,7 @@ class Unclip:
 
 @torch.no_grad()
 def caption_to_picture(road: Unclip, captions: list[str], generator: Generator | None = None,
-                       prior_guidance: float = 1.0, guidance: float = 1.5,
+                       prior_guidance: float = 1.0, guidance: float = 2.0,
                        trace: list | None = None) -> Tensor:
     """captions -> images (B, 3, H, W) in [-1, 1]. `trace` collects the decoder's steps."""
     device = next(road.decoder.parameters()).device
