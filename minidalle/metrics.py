@@ -30,7 +30,7 @@ CHUNK = 1024  # rows at a time: 1024 x 10,000 distances in float64 are 80 MB
 class JudgeConfig:
     factors: tuple[int, ...] = (10, 8, 8)               # values that each factor can take
     names: tuple[str, ...] = ("digit", "ink", "paper")  # one for each factor, for the reports
-    width: int = 16    # 4 x 16 features: few enough that 1000 pictures give a sound covariance
+    width: int = 24    # 4 x 24 features: few enough that 1000 pictures give a sound covariance
     size: int = 32     # pictures of another size must be resized first; a multiple of 8
 
 
