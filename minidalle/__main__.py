@@ -22,6 +22,9 @@ CSV log and a picture of its loss. A second run loads them; --fresh trains anew;
 training, and the same command takes it up again."""
 
 
+PICTURES = (".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".svg", ".pdf")
+
+
 def parser() -> argparse.ArgumentParser:
     """All commands share the options that say which models are meant."""
     common = argparse.ArgumentParser(add_help=False)
@@ -31,11 +34,13 @@ def parser() -> argparse.ArgumentParser:
                         help="same seed, same picture (default 0)")
     common.add_argument("--budget", choices=BUDGETS,
                         help="how long to train: smoke (seconds, learns nothing), cpu (minutes), "
-                             "gpu; default: MINIDALLE_BUDGET, or what is here")
-    common.add_argument("--out", type=Path, metavar="PATH", help="a folder for all that is written "
-                        "(default runs), or, ending in .png, the picture's file")
+                             "gpu; default: MINIDALLE_BUDGET, or gpu where there is one, else cpu")
+    common.add_argument("--out", type=Path, metavar="PATH",
+                        help="the folder of the models and of what is written (default runs); or, "
+                             "ending in .png, only the picture's file")
     common.add_argument("--device", help="cuda, mps or cpu (default: the best one here)")
-    common.add_argument("--fresh", action="store_true", help="train anew, also what is there")
+    common.add_argument("--fresh", action="store_true",
+                        help="train anew, in place of what was trained before")
     line = argparse.ArgumentParser(
         prog="python -m minidalle", epilog=EXAMPLES,
         description="Captions become pictures, by models trained on this machine.",
@@ -50,9 +55,10 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("stages", nargs="*", metavar="stage",
                        help="judge, clip, prior, decoder, upsampler (default: all)")
     draw = command("draw", "draw captions with the trained models")
-    draw.add_argument("captions", nargs="+", metavar="caption")
+    draw.add_argument("captions", nargs="+", metavar="caption",
+                      help="what to draw, each in quotation marks; one row of pictures for each")
     draw.add_argument("--samples", type=whole(1, 1000), default=1,
-                      help="pictures a caption (default 1)")
+                      help="pictures for each caption (default 1)")
     draw.add_argument("--scale", type=whole(1, 64), default=8,
                       help="screen pixels for each pixel of the picture (default 8)")
     score = command("score", "measure the trained models with the judge")
@@ -76,7 +82,7 @@ def folder_and_picture(out: Path | None, name: str) -> tuple[Path, Path]:
     """--out as the folder of the models and the file of the picture."""
     if out is not None and out.suffix.lower() == ".png":
         return Path("runs"), out
-    if out is not None and out.suffix.lower() in (".jpg", ".jpeg", ".gif", ".webp", ".bmp"):
+    if out is not None and out.suffix.lower() in PICTURES:
         raise ValueError(f"--out is {out}, and pictures are written as .png only; name a .png, or "
                          "a folder")
     folder = out or Path("runs")
@@ -110,8 +116,8 @@ def run_draw(args, workshop, picture: Path) -> None:
 
     check_captions(args.captions, workshop)
     need_models(args, workshop)
-    # as in Grammar.parse: capitals and the width of spaces say nothing
-    captions = [" ".join(caption.lower().split()) for caption in args.captions]
+    captions = [workshop.world.grammar.known_words(caption) for caption in args.captions]
+    workshop.tokenizer.batch(captions)         # says now, above the bars, if one is too long
     every = [caption for caption in captions for _ in range(args.samples)]
     images = draw_many(workshop, every, args.seed)
     page = Image.fromarray(to_pixels(tile(images, args.samples, args.scale)))
@@ -130,7 +136,7 @@ def run_score(args, workshop, picture: Path) -> None:
 
 
 def check_captions(captions: list[str], workshop) -> None:
-    """Refuse an empty caption; say of the others which words this world does not know."""
+    """Refuse an empty caption; say which words this world does not know, or what is no sentence."""
     grammar = workshop.world.grammar
     for caption in captions:
         if not caption.strip():
@@ -139,8 +145,13 @@ def check_captions(captions: list[str], workshop) -> None:
         if unknown := grammar.unknown_words(caption):
             words = ", ".join(short(word, 30) for word in unknown[:8])
             more = f" and {len(unknown) - 8} more" if len(unknown) > 8 else ""
-            print(f"unknown here: {words}{more}; the picture follows the words that are known, "
-                  f"such as in {grammar.example()!r}", file=sys.stderr)
+            print(f"unknown here: {words}{more}; the picture is drawn without them",
+                  file=sys.stderr)
+        try:
+            grammar.parse(grammar.known_words(caption))
+        except ValueError:
+            print(f"{short(caption, 60)!r} is no sentence of this world, so the picture may be "
+                  f"anything; one that is: {grammar.example()!r}", file=sys.stderr)
 
 
 def short(text: str, most: int) -> str:

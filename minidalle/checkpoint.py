@@ -105,6 +105,7 @@ def draw_curve(path: Path, log: list[list[float]]) -> None:
     axes.plot(steps, smooth, color="#1f6feb", linewidth=1.8, label="running mean")
     if min(losses) > 0:
         axes.set_yscale("log")
-    axes.set(xlabel="step", ylabel="loss", title=f"{path.stem}: loss {smooth[-1]:.4g} at the end")
+    axes.set(xlabel="step", ylabel="loss",
+             title=f"{path.stem}: the running mean ends at {smooth[-1]:.4g}")
     axes.legend(frameon=False)
     write(path, lambda temporary: figure.savefig(temporary, dpi=110))

@@ -86,8 +86,11 @@ class Grammar:
 
     def unknown_words(self, caption: str) -> list[str]:
         """The words of a caption that no caption of this world contains, in their order."""
-        words = re.findall(r"\w+|[^\w\s]", caption.lower())
-        return list(dict.fromkeys(word for word in words if word not in self._words))
+        return list(dict.fromkeys(w for w in split_words(caption) if w not in self._words))
+
+    def known_words(self, caption: str) -> str:
+        """What is left of a caption without its unknown words: "a red, shiny 7!" -> "a red, 7"."""
+        return " ".join(w for w in split_words(caption) if w in self._words).replace(" ,", ",")
 
     def every(self) -> list[str]:
         """Every caption of this world: what the tokenizer is trained on."""
@@ -121,7 +124,12 @@ class Grammar:
 
     @cached_property
     def _words(self) -> set[str]:
-        return set(re.findall(r"\w+|[^\w\s]", " ".join(self.every())))
+        return set(split_words(" ".join(self.every())))
+
+
+def split_words(text: str) -> list[str]:
+    """Words in lower case, and each sign that is neither a letter nor a space."""
+    return re.findall(r"\w+|[^\w\s]", text.lower())
 
 
 DIGIT_TEMPLATES = (

@@ -92,10 +92,13 @@ def table(result: dict) -> str:
                  f"precision {result['precision']:.3f} ({result['precision_floor']:.3f}), "
                  f"recall {result['recall']:.3f} ({result['recall_floor']:.3f}), "
                  f"CLIP score {result['clip_score']:.3f}")
-    lines.append("seconds: " + ", ".join(f"{k} {v:.0f}" for k, v in result["seconds"].items()))
+    lines.append("seconds, training included: "
+                 + ", ".join(f"{k} {v:.0f}" for k, v in result["seconds"].items()))
     lines.append(f"{result['samples']} pictures a row, seed {result['seed']}, "
                  f"{sum(result['parameters'].values()) / 1e6:.1f} M parameters, "
                  f"{(result['peak_memory_bytes'] or 0) / 1e9:.2f} GB, {result['machine']}")
+    if result["budget"] == "smoke":
+        lines.append("smoke budget: nothing was learnt, not even by the judge, so no number counts")
     return "\n".join(lines)
 
 

@@ -86,7 +86,7 @@ class Workshop:
         grammar = self.world.grammar
         config = JudgeConfig(tuple(map(len, grammar.values)), grammar.names, size=self.world.size)
 
-        def batch(n, generator):
+        def batch(n, generator):           # every combination: it must read whatever is drawn
             b = self.world.batch(n, "every", generator)
             return b.images, b.factors
         return self._stage("judge", config, lambda: Judge(config), batch)

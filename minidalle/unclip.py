@@ -5,7 +5,7 @@ idea        CLIP turns pictures into vectors; unCLIP walks back. The prior draws
             for the caption, the decoder draws a small picture that has this vector, and the
             upsampler redraws it large. The upsampler learns from small pictures with a little
             noise on them, so that it forgives what the decoder got slightly wrong.
-equation    P(x | y) = P(x | z_image, y) P(z_image | y)
+equation    P(x | y) = P(x | z_image) P(z_image | y),  y the caption, x the picture
 paper       Ramesh et al. 2022, arXiv:2204.06125, section 2; noise on the small picture:
             Ho et al. 2021 (cascades), arXiv:2106.15282, section 4
 left out    the caption as a second condition of the decoder (the paper found it of little use),
@@ -136,7 +136,7 @@ def shrink(images: Tensor, size: int) -> Tensor:
 
 @dataclass(frozen=True)
 class Unclip:
-    """The whole road: five models that were trained one on another."""
+    """The whole road: a tokenizer and four models; prior and decoder were taught by this CLIP."""
     tokenizer: Tokenizer
     clip: Clip
     prior: Prior

@@ -69,6 +69,13 @@ def test_unknown_words_are_those_that_no_caption_contains(world):
     assert not any(world.grammar.unknown_words(word) for word in known)
 
 
+def test_without_its_unknown_words_a_caption_of_this_world_is_itself_again(world):
+    for caption in world.grammar.every()[::37]:
+        noisy = "\U0001f600 " + caption.upper().replace(" ", " \u732b very ") + "!"
+        assert world.grammar.known_words(noisy) == caption
+    assert world.grammar.known_words("hello?") == ""
+
+
 def test_captions_of_a_batch_say_its_factors(world):
     for split in world.splits:
         batch = world.batch(50, split, seed())

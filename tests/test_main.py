@@ -202,6 +202,13 @@ def test_draw_says_nothing_of_words_when_it_knows_them_all(runs, capsys):
     assert "unknown" not in capsys.readouterr().err
 
 
+def test_a_caption_with_an_unknown_word_draws_the_picture_of_the_caption_without_it(runs):
+    call("draw", SEVEN, out=runs)
+    plain = (runs / "draw.png").read_bytes()
+    call("draw", SEVEN.upper().replace(" ", " \U0001f600 ") + "!", out=runs)
+    assert (runs / "draw.png").read_bytes() == plain
+
+
 @pytest.mark.parametrize("caption", ["", "  \t\n ", "\u3000"])
 def test_an_empty_caption_is_refused_in_one_sentence(runs, capsys, caption):
     assert call("draw", caption, out=runs) == 2
@@ -210,11 +217,14 @@ def test_an_empty_caption_is_refused_in_one_sentence(runs, capsys, caption):
     assert not (runs / "draw.png").exists()
 
 
-@pytest.mark.parametrize("caption", ["red " * 2500, "x" * 10_000])
-def test_of_ten_thousand_characters_it_notes_how_much_was_read_and_draws(runs, capsys, caption):
+@pytest.mark.parametrize("caption, note", [
+    ("red " * 2500, "note: 1 of 2 captions cut to fit: of 2500 tokens in the longest, the first 14"),
+    ("x" * 10_000, "unknown here: xxxxxxxxxxxxxxxxxxxxxxxxxxx...; the picture is drawn without")])
+def test_of_ten_thousand_characters_it_notes_how_much_was_read_and_draws(
+        runs, capsys, caption, note):
     assert call("draw", caption, SEVEN, out=runs) == 0
     said = capsys.readouterr()
-    assert "note: 1 of 2 captions cut to fit" in said.err and "the first 14 were read" in said.err
+    assert note in said.err
     lines = [line for line in (said.err + said.out).splitlines() if "|" not in line]   # no bars
     assert max(map(len, lines)) < 250
     with Image.open(runs / "draw.png") as picture:
