@@ -28,7 +28,7 @@ from minidalle.unclip import caption_to_picture
 pytestmark = pytest.mark.usefixtures("quick")
 
 RESULT = {
-    "data": "drawn", "seed": 5, "samples": 1234,
+    "data": "drawn", "seed": 5, "budget": "cpu", "samples": 1234,
     "judge": {"digit": 0.996, "ink": 1.0, "paper": 1.0, "all": 0.995},
     "test": {"digit": 0.987, "ink": 0.998, "paper": 0.999, "all": 0.9764},
     "unseen": {"digit": 0.965, "ink": 0.975, "paper": 0.985, "all": 0.9512},
