@@ -225,20 +225,26 @@ class Transformer(nn.Module):
             parts.append(keep[:, None, None])
         return functools.reduce(torch.logical_and, parts) if parts else None
 
-    def forward(self, x: Tensor, keep: Tensor | None = None, mask: Tensor | None = None,
-                context: Tensor | None = None, context_keep: Tensor | None = None,
-                cache: Cache | None = None) -> Tensor:
+    def forward(self, x: Tensor, keep: Tensor | None = None,
+                mask: Tensor | list[Tensor | None] | None = None, context: Tensor | None = None,
+                context_keep: Tensor | None = None, cache: Cache | None = None) -> Tensor:
         """x (B,Tq,D) -> (B,Tq,D). With a cache, x are the Tq new of Tk positions, else Tq = Tk.
 
         keep (B,Tk) bool, False = padding, seen by nobody; mask (Tq,Tk) or (B,Tq,Tk) bool, on top
-        of the causal one; context (B,S,context_width) with its own context_keep (B,S).
+        of the causal one, or a list with one for each block; context (B,S,context_width) with its
+        own context_keep (B,S).
         """
         check_width("x", x, self.config.width)
-        mask = self.allowed(x, 0 if cache is None else cache.length, keep, mask)
+        held = 0 if cache is None else cache.length
+        depth = len(self.blocks)
+        masks = mask if isinstance(mask, list) else [mask] * depth
+        if len(masks) != depth:
+            raise ValueError(f"got {len(masks)} masks for {depth} blocks; pass one for each")
         if context is not None and context_keep is not None:
             check_mask("context_keep", context_keep, (len(x), context.shape[1]))
             context_keep = context_keep[:, None, None]              # (B,1,1,S)
-        caches = [None] * len(self.blocks) if cache is None else cache.blocks
-        for block, held in zip(self.blocks, caches):
-            x = block(x, mask, context, context_keep, held)         # (B,Tq,D)
+        caches = [None] * depth if cache is None else cache.blocks
+        for block, mask, memory in zip(self.blocks, masks, caches):
+            allowed = self.allowed(x, held, keep, mask)             # (Tq,Tk) or (B,1,..,Tk)
+            x = block(x, allowed, context, context_keep, memory)    # (B,Tq,D)
         return self.norm(x)                                         # (B,Tq,D)

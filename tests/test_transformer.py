@@ -198,6 +198,25 @@ def test_extra_mask_is_anded_with_the_causal_one():
     close(model(x, mask=torch.ones(5, 5).bool()), model(x))
 
 
+def test_a_list_of_masks_gives_each_block_its_own():
+    """Oracle: the blocks called one by one, each with its mask and the causal one."""
+    model, past = small(depth=3), causal_mask(5, 5)
+    x, masks = torch.randn(2, 5, 16), [torch.rand(5, 5) < 0.6, None, torch.rand(2, 5, 5) < 0.6]
+    y = model.blocks[0](x, masks[0] & past)
+    y = model.blocks[2](model.blocks[1](y, past), masks[2][:, None] & past)
+    close(model(x, mask=masks), model.norm(y))
+    close(model(x, mask=masks[:1] * 3), model(x, mask=masks[0]))
+    close(model(x, mask=[None] * 3), model(x))
+
+
+def test_cached_equals_uncached_with_a_mask_for_each_block():
+    model, x = small(), torch.randn(2, 6, 16)
+    masks, cache = [torch.rand(6, 6) < 0.6, None], model.cache()
+    steps = [model(x[:, t:t + 1], mask=[masks[0][t:t + 1, :t + 1], None], cache=cache)
+             for t in range(6)]
+    close(torch.cat(steps, dim=1), model(x, mask=masks))
+
+
 def test_context_reaches_every_token_and_its_order_does_not_matter():
     """Cross-attention is a weighted average over a set."""
     model = small(context_width=5)
@@ -326,6 +345,7 @@ ERRORS = {
     "keep too short": (lambda: small()(X, keep=torch.ones(2, 2).bool()), r"keep .*\(2, 3\)"),
     "keep not bool": (lambda: small()(X, keep=torch.ones(2, 3)), "keep is torch.float32"),
     "mask shape": (lambda: small()(X, mask=torch.ones(2, 3).bool()), r"mask .*\(3, 3\)"),
+    "masks": (lambda: small()(X, mask=[None]), "1 masks for 2 blocks"),
     "mask not bool": (lambda: attention(X, X, X, torch.ones(3, 3)), "torch.float32; pass bool"),
     "context_keep shape": (
         lambda: small(context_width=16)(X, context=X, context_keep=torch.ones(2, 4).bool()),
