@@ -1,6 +1,6 @@
 r"""minidalle: how a caption becomes a picture.
 
-The road of DALL-E 2, with the file in which each step lives:
+The road of DALL-E 2 goes through a space of vectors; each step with the file in which it lives:
 
     captions list[str]  --tokenizer-->  ids (B, T)            tokenizer.py
     ids (B, T)          --clip------->  text vectors (B, E)   clip.py
@@ -8,8 +8,15 @@ The road of DALL-E 2, with the file in which each step lives:
     image vectors (B, E) --decoder--->  small pictures (B, 3, H/2, W/2)    unclip.py
     small pictures      --upsampler-->  images (B, 3, H, W) in [-1, 1]     unclip.py
 
+The road of DALL-E writes the picture after the caption, in an alphabet of its own:
+
+    ids (B, T)          --dalle------>  codes (B, N)                       dalle.py
+    codes (B, N)        --dvae------->  images (B, 3, H, W) in [-1, 1]     dvae.py
+    several of them     --clip------->  the one that fits the caption best
+
 Under them lie transformer.py, unet.py and diffusion.py; data.py makes captioned pictures, train.py
-trains, metrics.py measures, recipes.py says how our models are made.
+trains, metrics.py measures, recipes.py says how our models are made, compare.py puts both roads
+side by side.
 
 Letters, in all files: B batch, T text tokens, N image tokens, D width of a model, H W height and
 width, C channels, K codes, E joint embedding, F factors or features.

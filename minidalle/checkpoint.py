@@ -81,11 +81,11 @@ def write(path: Path, save: Callable[[Path], None]) -> None:
                       "or make room") from error
 
 
-def write_log(path: Path, log: list[list[float]]) -> None:
-    """The run as a table: step, loss, learning rate, seconds."""
+def write_log(path: Path, columns: list[str], log: list[list[float]]) -> None:
+    """The run as a table, with a line for its columns: step, loss, learning rate, seconds, ..."""
     def save(temporary: Path) -> None:
         with open(temporary, "w", newline="") as file:
-            csv.writer(file).writerows([["step", "loss", "lr", "seconds"], *log])
+            csv.writer(file).writerows([columns, *log])
     write(path, save)
 
 

@@ -207,9 +207,16 @@ class Run:
         """Seconds of training so far, those before an interruption included."""
         return self.before + time.perf_counter() - self.began
 
+    def watch(self) -> dict[str, float]:
+        """What the model has to say of itself beside its loss, if anything."""
+        return self.model.watch() if hasattr(self.model, "watch") else {}
+
     def note(self, loss: float, lr: float, bar: tqdm) -> None:
-        self.log.append([self.step, round(loss, 6), round(lr, 8), round(self.seconds(), 2)])
-        bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
+        more = self.watch()
+        self.log.append([self.step, round(loss, 6), round(lr, 8), round(self.seconds(), 2),
+                         *(round(value, 4) for value in more.values())])
+        bar.set_postfix(loss=f"{loss:.4f}", refresh=False,
+                        **{name: f"{value:.4g}" for name, value in more.items()})
 
     def save(self, path: Path, finished: bool) -> None:
         """Checkpoint, log and curve. Only an unfinished run keeps what is needed to go on."""
@@ -221,7 +228,8 @@ class Run:
                                "optimizer": self.optimizer.state_dict(),
                                "generator": self.generator.get_state()}
         write(path, lambda temporary: torch.save(state, temporary))
-        write_log(path.with_suffix(".csv"), self.log)
+        columns = ["step", "loss", "lr", "seconds", *self.watch()]
+        write_log(path.with_suffix(".csv"), columns, self.log)
         draw_curve(path.with_suffix(".png"), self.log)
 
     def resume(self, path: Path) -> None:

@@ -1,5 +1,7 @@
 """The loop: it resumes to the bit, its averages and rates follow the formulas, files are whole."""
+import csv
 import os
+import re
 import signal
 
 import pytest
@@ -92,6 +94,65 @@ def test_ctrl_c_works_as_before_once_training_is_over():
     before = signal.getsignal(signal.SIGINT)
     fit(new_line(), batches, FitConfig(steps=2, batch=4))
     assert signal.getsignal(signal.SIGINT) is before
+
+
+class Watched(Line):
+    """Says how many losses it has computed, and a third of that."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("seen", torch.tensor(0))
+
+    def loss(self, batch, generator=None):
+        self.seen += 1
+        return super().loss(batch, generator)
+
+    def watch(self):
+        return {"seen": int(self.seen), "third": self.seen.item() / 3}
+
+
+def read_csv(path):
+    with open(path.with_suffix(".csv"), newline="") as file:
+        return list(csv.reader(file))
+
+
+def test_what_a_model_says_of_itself_stands_in_columns_by_hand(tmp_path):
+    """Every tenth step and the last; rounded to four places."""
+    path = tmp_path / "watched.pt"
+    fit(Watched(), batches, FitConfig(steps=25, batch=4), path=path)
+    columns, *rows = read_csv(path)
+    assert columns == ["step", "loss", "lr", "seconds", "seen", "third"]
+    assert [[row[0], *row[4:]] for row in rows] == [
+        ["10", "10", "3.3333"], ["20", "20", "6.6667"], ["25", "25", "8.3333"]]
+    assert [[str(value) for value in row] for row in read_checkpoint(path)["log"]] == rows
+
+
+def test_columns_of_a_resumed_run_equal_those_of_one_never_stopped(tmp_path):
+    """And stay as they are when the finished run is asked for once more. Seconds may differ."""
+    def log(path):
+        return [row[:3] + row[4:] for row in read_csv(path)]
+    whole, path = tmp_path / "whole.pt", tmp_path / "stopped.pt"
+    torch.manual_seed(0)
+    fit(Watched(), batches, CONFIG, path=whole)
+    torch.manual_seed(0)
+    with pytest.raises(KeyboardInterrupt):
+        fit(Watched(), interrupted_batches(14), CONFIG, path=path)
+    assert log(path) == log(whole)[:2]
+    for _ in range(2):
+        fit(Watched(), batches, CONFIG, path=path)
+        assert log(path) == log(whole) and len(log(path)) == 1 + 4
+
+
+def test_a_model_without_watch_has_the_four_columns(tmp_path):
+    fit(new_line(), batches, FitConfig(steps=10, batch=4), path=tmp_path / "line.pt")
+    columns, row = read_csv(tmp_path / "line.pt")
+    assert columns == ["step", "loss", "lr", "seconds"] and len(row) == 4
+
+
+def test_the_progress_bar_shows_the_loss_and_what_the_model_says(tmp_path, monkeypatch, capsys):
+    monkeypatch.delenv("MINIDALLE_QUIET", raising=False)
+    fit(Watched(), batches, FitConfig(steps=10, batch=4), path=tmp_path / "watched.pt")
+    assert re.search(r"loss=[0-9.]+, seen=10, third=3\.333", capsys.readouterr().err)
 
 
 def test_learning_rate_by_hand():
