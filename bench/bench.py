@@ -24,33 +24,41 @@ import torch
 from torch import nn
 
 from minidalle.clip import Clip
+from minidalle.dalle import DalleConfig
 from minidalle.data import Digits, drawn_masks
 from minidalle.demo import machine, peak_memory
+from minidalle.dvae import DvaeConfig
 from minidalle.recipes import FITS, STAGES, Workshop
 from minidalle.tokenizer import Tokenizer
 from minidalle.train import autocast, choose_device, descend, seeded
-from minidalle.unclip import caption_to_picture, shrink
+from minidalle.unclip import shrink
 
-PARTS = ("tokenizer", "data", *STAGES, "road")
-SETTINGS = ("width", "depth", "heads", "patch")
+PARTS = ("tokenizer", "data", *STAGES, "road", "road-dalle")
+SETTINGS = ("width", "depth", "heads", "patch", "codes", "grid")
 NUMBERS = {
     "batch": "of a training step", "size": "of the large picture; the small one has half",
     **{name: "of every model that has this setting" for name in SETTINGS},
     "steps": "of sampling, by prior, decoder and upsampler", "threads": "of the CPU",
     "samples": "drawn at once (default 64)", "repeats": "timings for a median (default 5)"}
-HELP = f"""parts: {", ".join(PARTS)} (caption to picture)
+HELP = f"""parts: {", ".join(PARTS)}
+(a road is from caption to picture: that of DALL-E 2, that of DALL-E)
 
 examples:
   make bench                              every part as the demo builds it
   make bench ARGS="--only clip,decoder --threads 1"
   make bench ARGS="--only prior --width 256 --depth 6 --heads 8 --batch 64"
+  make bench ARGS="--only dalle --width 256 --depth 6 --heads 8 --codes 1024 --grid 8
+                   --samples 16 --batch 16 --threads 1"
   make -s bench > speed.jsonl             the lines alone, without make's own
 
 Seconds are medians after one run to warm up; X_in_matmuls is X_seconds divided by the seconds of
 one 1024 x 1024 float32 multiplication, timed just before. A training step is forward, loss,
 backward and clipped AdamW, on a batch that lies ready; batch_seconds is the making of one. Peak
 memory is that of the process, Python and torch included (they alone: memory_at_start_bytes), and
-only grows. On a GPU, gpu_peak_memory_bytes is what its tensors took at most."""
+only grows. On a GPU, gpu_peak_memory_bytes is what its tensors took at most. For dalle, whose codes
+are random here, textbook_multiply_adds is what a training step takes by the book (three forward
+passes: each weight once a place, the head over words and codes alike, attention over all places),
+and textbook_seconds the time of as many in that multiplication."""
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -83,11 +91,19 @@ class Untrained(Workshop):
         config = replace(self.world.config, size=args.size or self.world.size)
         self.world = Digits(drawn_masks, config, self.device)
 
-    def _stage(self, stage: str, config, build: Callable, batch: Callable, clip=None) -> nn.Module:
+    def dvae(self) -> nn.Module:
+        """For the part dalle no real one: speed does not depend on which codes are written."""
+        if self.args.inside != "dalle":
+            return super().dvae()
+        asked = {name: getattr(self.args, name) for name in ("codes", "grid")}
+        return RandomCodes(DvaeConfig(**{name: n for name, n in asked.items() if n}))
+
+    def _stage(self, stage: str, config, build: Callable, batch: Callable,
+               taught_by=()) -> nn.Module:
         """In place of training: build the model, resized, and keep how its batches are made."""
         if stage not in self.models:
             model = self.resized(build()).to(self.device).eval()
-            if self.args.steps and hasattr(model, "sample"):
+            if self.args.steps and "sample_steps" in describe(model)["config"]:
                 model.sample = partial(model.sample, steps=self.args.steps)
             self.models[stage], self.batches[stage] = model, batch
         return self.models[stage]
@@ -98,6 +114,16 @@ class Untrained(Workshop):
                  if getattr(self.args, name) and hasattr(model.config, name)}
         rest = [model.image_tower] if isinstance(model, Clip) else []
         return type(model)(replace(model.config, **asked), *rest) if asked else model
+
+
+class RandomCodes(nn.Module):
+    def __init__(self, config: DvaeConfig):
+        super().__init__()
+        self.config = config
+
+    def encode(self, images: torch.Tensor) -> torch.Tensor:
+        shape = (len(images), self.config.grid ** 2)
+        return torch.randint(self.config.codes, shape, device=images.device)
 
 
 def describe(model: nn.Module) -> dict:
@@ -162,25 +188,54 @@ def stage(args, device, timed: Callable) -> dict:
     model.train()
     line["train_step_seconds"] = timed(step)
     model.eval().requires_grad_(False)
-    return line | {"sample_seconds": timed(use(args.inside, model, make(args.samples, g)))}
+    for name, work in uses(args.inside, model, make(args.samples, g)).items():
+        line[f"{name}_seconds"] = timed(work)
+    if args.inside == "dalle":
+        line["textbook_multiply_adds"] = textbook(model.config, n)
+    return line
 
 
-def use(stage: str, model: nn.Module, batch) -> Callable[[], object]:
+def uses(stage: str, model: nn.Module, batch) -> dict[str, Callable[[], object]]:
     """What the trained model of a stage does, with a batch like those of its training."""
-    return {"judge": lambda: model.read(batch[0]),
-            "clip": lambda: (model.encode_image(batch[0]), model.encode_text(batch[1])),
-            "prior": lambda: model.sample(batch[0], batch[1]),
-            "decoder": lambda: model.sample(batch[1]),
-            "upsampler": lambda: model.sample(shrink(batch, model.config.small))}[stage]
+    if stage == "dvae":
+        codes = model.encode(batch)
+        return {"encode": lambda: model.encode(batch), "decode": lambda: model.decode(codes)}
+    if stage == "dalle":
+        return {"sample": lambda: model.sample(batch[0]),
+                "guided_sample": lambda: model.sample(batch[0], guidance=2.0)}
+    return {"sample": {
+        "judge": lambda: model.read(batch[0]),
+        "clip": lambda: (model.encode_image(batch[0]), model.encode_text(batch[1])),
+        "prior": lambda: model.sample(batch[0], batch[1]),
+        "decoder": lambda: model.sample(batch[1]),
+        "upsampler": lambda: model.sample(shrink(batch, model.config.small))}[stage]}
+
+
+def textbook(config: DalleConfig, batch: int) -> int:
+    """Multiply-adds of a training step of DALL-E: backward costs twice as much as forward."""
+    places, D = config.context + config.grid ** 2, config.width             # T + N
+    head = (config.vocab + config.context + config.codes) * D
+    block = 12 * D ** 2 + 2 * places * D           # weights; scores and weighted messages
+    return 3 * batch * places * (config.depth * block + head)
+
+
+def beside_textbook(line: dict, matmul: float) -> dict:
+    seconds = line["textbook_multiply_adds"] / 1024 ** 3 * matmul
+    return {"textbook_seconds": seconds,
+            "train_step_over_textbook": line["train_step_seconds"] / seconds,
+            "guided_over_plain": line["guided_sample_seconds"] / line["sample_seconds"],
+            "target": "train_step_over_textbook <= 1, guided_over_plain <= 2; 16 samples at width "
+                      "256, depth 6, 1024 codes, grid 8: sample_seconds <= 0.6 on one thread"}
 
 
 def road(args, device, timed: Callable) -> dict:
     shop, g = Untrained(args), seeded(0, device)
-    models, captions = shop.unclip(), shop.world.batch(args.samples, "test", g).captions
+    paint = shop.painter("dalle" if args.inside == "road-dalle" else "unclip")
+    captions = shop.world.batch(args.samples, "test", g).captions
     about = {name: describe(model) for name, model in shop.models.items()}
     return {"parameters": sum(model["parameters"] for model in about.values()),
-            "config": about | numbers(caption_to_picture), "samples": args.samples,
-            "sample_seconds": timed(lambda: caption_to_picture(models, captions, g)),
+            "config": about | numbers(paint), "samples": args.samples,
+            "sample_seconds": timed(lambda: paint(captions, g)),
             "target": "64 samples of 32 x 32: sample_seconds <= 10 on two cores"}
 
 
@@ -207,10 +262,13 @@ def measure(args: argparse.Namespace) -> dict:
     if args.inside == "machine":
         return about | {"matmul_seconds": matmul, "matmul_gflops": 2 * 1024 ** 3 / matmul / 1e9,
                         "machine": machine(device)}
-    part = {"tokenizer": tokenizer, "data": data, "road": road}.get(args.inside, stage)
+    part = {"tokenizer": tokenizer, "data": data, "road": road,
+            "road-dalle": road}.get(args.inside, stage)
     line = part(args, device, partial(median_seconds, repeats=args.repeats, device=device))
     line |= {name.replace("seconds", "in_matmuls"): value / matmul
              for name, value in line.items() if name.endswith("_seconds")}
+    if args.inside == "dalle":
+        line |= beside_textbook(line, matmul)
     if device.type == "cuda":
         line["gpu_peak_memory_bytes"] = torch.cuda.max_memory_allocated(device)
     return {**line, "matmul_seconds": matmul, "repeats": args.repeats,

@@ -1,81 +1,16 @@
-"""The command line: python -m minidalle demo | train | draw | score."""
-import argparse
+"""The command line: python -m minidalle demo | compare | train | draw | score."""
 import shlex
 import sys
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-from minidalle.data import WORLDS
-from minidalle.train import BUDGETS
-
-EXAMPLES = """examples:
-  python -m minidalle demo                  train everything, score it, draw runs/demo.png
-  python -m minidalle draw "a red seven on blue" --out seven.png
-  python -m minidalle draw "a red seven on blue" "a pink 3 on black paper" --samples 4
-  python -m minidalle demo --data mnist     the same with handwritten digits
-  python -m minidalle train clip            train (or load) only as far as CLIP
-  python -m minidalle score                 measure what is trained
-
-A run belongs to its data, budget and seed: its models lie in runs/DATA-BUDGET-SEED, each with a
-CSV log and a picture of its loss. A second run loads them; --fresh trains anew; Ctrl-C stops a
-training, and the same command takes it up again."""
-
+from minidalle.options import parser
+from minidalle.recipes import ROADS, STAGES, Workshop
 
 PICTURES = (".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".svg", ".pdf")
-
-
-def parser() -> argparse.ArgumentParser:
-    """All commands share the options that say which models are meant."""
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--data", choices=WORLDS, default="drawn",
-                        help="digits drawn from fonts (default), MNIST's digits, or CIFAR-10")
-    common.add_argument("--seed", type=whole(0, 2 ** 32 - 1), default=0,
-                        help="same seed, same picture (default 0)")
-    common.add_argument("--budget", choices=BUDGETS,
-                        help="how long to train: smoke (seconds, learns nothing), cpu (minutes), "
-                             "gpu; default: MINIDALLE_BUDGET, or gpu where there is one, else cpu")
-    common.add_argument("--out", type=Path, metavar="PATH",
-                        help="the folder of the models and of what is written (default runs); or, "
-                             "ending in .png, only the picture's file")
-    common.add_argument("--device", help="cuda, mps or cpu (default: the best one here)")
-    common.add_argument("--fresh", action="store_true",
-                        help="train anew, in place of what was trained before")
-    line = argparse.ArgumentParser(
-        prog="python -m minidalle", epilog=EXAMPLES,
-        description="Captions become pictures, by models trained on this machine.",
-        formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = line.add_subparsers(dest="command", required=True, metavar="command")
-
-    def command(name: str, help: str) -> argparse.ArgumentParser:
-        return commands.add_parser(name, help=help, description=help, parents=[common])
-
-    command("demo", "train or load every model, score them, draw the demo picture")
-    train = command("train", "train the models, or only some of them and what they need")
-    train.add_argument("stages", nargs="*", metavar="stage",
-                       help="judge, clip, prior, decoder, upsampler (default: all)")
-    draw = command("draw", "draw captions with the trained models")
-    draw.add_argument("captions", nargs="+", metavar="caption",
-                      help="what to draw, each in quotation marks; one row of pictures for each")
-    draw.add_argument("--samples", type=whole(1, 1000), default=1,
-                      help="pictures for each caption (default 1)")
-    draw.add_argument("--scale", type=whole(1, 64), default=8,
-                      help="screen pixels for each pixel of the picture (default 8)")
-    score = command("score", "measure the trained models with the judge")
-    score.add_argument("--samples", type=whole(4, 10 ** 6), help="pictures a row (default 1000)")
-    for needy in (draw, score):
-        needy.add_argument("--train", action="store_true", help="train first what is missing")
-    return line
-
-
-def whole(least: int, most: int) -> Callable[[str], int]:
-    """For argparse: a text as a whole number between two others, both included."""
-    def number(text: str) -> int:
-        if not text.isdecimal() or not least <= int(text) <= most:
-            raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a whole number from {least} "
-                                             f"to {most}")
-        return int(text)
-    return number
+KNOBS = ("temperature", "top_k", "top_p")      # of dalle alone
 
 
 def folder_and_picture(out: Path | None, name: str) -> tuple[Path, Path]:
@@ -89,21 +24,32 @@ def folder_and_picture(out: Path | None, name: str) -> tuple[Path, Path]:
     return folder, folder / name
 
 
+# ---- the commands ---------------------------------------------------------------------------
+
 def run_demo(args, workshop, picture: Path) -> None:
     from minidalle.demo import demo, table
 
-    print(table(demo(workshop, picture)))
+    check_writable(picture.with_suffix(".json"))
+    print(table(demo(workshop, args.model, picture)))
     print(f"picture: {picture}\nfigures: {picture.with_suffix('.json')}")
 
 
-def run_train(args, workshop, picture: Path) -> None:
-    from minidalle.recipes import STAGES
+def run_compare(args, workshop, picture: Path) -> None:
+    from minidalle.compare import compare, table
 
+    file = args.json or picture.with_suffix(".json")
+    if file.absolute() == picture.absolute():
+        raise ValueError(f"--json and --out are both {picture}; name two files")
+    check_writable(file, "--json")
+    print(table(compare(workshop, picture, file, args.samples)))
+    print(f"picture: {picture}\nfigures: {file}")
+
+
+def run_train(args, workshop, picture: Path) -> None:
     for stage in args.stages:
         if stage not in STAGES:
             raise ValueError(f"there is no stage {stage!r}; choose from {', '.join(STAGES)}")
-    for stage in args.stages or STAGES:
-        getattr(workshop, stage)()
+    workshop.make(args.stages or ("judge", *ROADS[args.model]))
     for stage, seconds in workshop.seconds.items():
         print(f"{stage}: {seconds:.0f} s of training, {workshop.path(stage)}")
 
@@ -112,14 +58,22 @@ def run_draw(args, workshop, picture: Path) -> None:
     from PIL import Image
 
     from minidalle.checkpoint import write
-    from minidalle.demo import draw_many, tile, to_pixels
+    from minidalle.demo import draw_many
+    from minidalle.pictures import read_picture, tile, to_pixels
 
     check_captions(args.captions, workshop)
-    need_models(args, workshop)
+    given = read_picture(args.complete) if args.complete else None
+    if given and picture.exists() and picture.samefile(args.complete):
+        raise ValueError(f"{picture} would be written over the picture to complete; name another "
+                         "--out")
+    needed = list(ROADS[args.model])
+    if args.model == "dalle" and args.best == 1:
+        needed.remove("clip")                  # which only ranks on this road
+    need_models(args, workshop, needed)
     captions = [workshop.world.grammar.known_words(caption) for caption in args.captions]
     workshop.tokenizer.batch(captions)         # says now, above the bars, if one is too long
     every = [caption for caption in captions for _ in range(args.samples)]
-    images = draw_many(workshop, every, args.seed)
+    images = draw_many(workshop, painter(args, workshop, given), every, args.seed, args.best)
     page = Image.fromarray(to_pixels(tile(images, args.samples, args.scale)))
     write(picture, lambda temporary: page.save(temporary))
     print(f"{len(images)} picture{'s' * (len(images) > 1)} in {picture}")
@@ -128,11 +82,43 @@ def run_draw(args, workshop, picture: Path) -> None:
             print(f"  row {i + 1}: {short(caption, 80)}")
 
 
+def painter(args, workshop, given) -> Callable:
+    """What draws, with the knobs that were set; below the rows of the picture `given`, if any."""
+    from minidalle.dalle import complete
+    from minidalle.pictures import upper_rows
+
+    knobs = {name: getattr(args, name) for name in ("guidance", *KNOBS)}
+    knobs = {name: value for name, value in knobs.items() if value is not None}
+    if given is None:
+        return partial(workshop.painter(args.model), **knobs)
+    road = workshop.dalle_road(ranked=False)
+    config = road.dvae.config
+    rows = upper_rows(given, config.size, config.size // config.grid).to(workshop.device)
+
+    def paint(captions, generator):
+        return complete(road, captions, rows.expand(len(captions), -1, -1, -1), generator, **knobs)
+    return paint
+
+
 def run_score(args, workshop, picture: Path) -> None:
     from minidalle.demo import score, table
 
-    need_models(args, workshop)
-    print(table(score(workshop, args.samples)))
+    need_models(args, workshop, ("judge", *ROADS[args.model]))
+    print(table(score(workshop, args.model, args.samples)))
+
+
+# ---- what is said before anything is trained ------------------------------------------------
+
+def choose_model(args) -> None:
+    """The road that is meant, and nothing asked of it that it does not have."""
+    asked = getattr(args, "model", None)
+    completing = getattr(args, "complete", None) is not None
+    args.model = asked or ("dalle" if completing else "unclip")
+    knobs = [name for name in (*KNOBS, "complete") if getattr(args, name, None) is not None]
+    if args.model == "unclip" and knobs:
+        options = " and ".join(f"--{name.replace('_', '-')}" for name in knobs)
+        raise ValueError(f"{options} is of no use to unclip, which does not write codes; add "
+                         "--model dalle, or leave it out")
 
 
 def check_captions(captions: list[str], workshop) -> None:
@@ -158,11 +144,11 @@ def short(text: str, most: int) -> str:
     return text if len(text) <= most else text[:most - 3] + "..."
 
 
-def need_models(args, workshop) -> None:
+def need_models(args, workshop, stages) -> None:
     """Drawing and scoring need trained models, and train them only when asked to."""
     if args.train or args.fresh:
         return
-    if missing := workshop.missing():
+    if missing := workshop.missing(stages):
         raise ValueError(f"no trained {', '.join(missing)} in {workshop.folder}; run "
                          f"'{demo_command(args, workshop)}' first, or add --train")
 
@@ -170,14 +156,11 @@ def need_models(args, workshop) -> None:
 def demo_command(args, workshop) -> str:
     """What to type so that the models are made which this command asked for."""
     words = ["python", "-m", "minidalle", "demo"]
-    for name, value, usual in (("--data", args.data, "drawn"), ("--seed", args.seed, 0),
-                               ("--budget", args.budget, None),
+    for name, value, usual in (("--model", args.model, "unclip"), ("--data", args.data, "drawn"),
+                               ("--seed", args.seed, 0), ("--budget", args.budget, None),
                                ("--out", workshop.folder.parent, Path("runs"))):
         words += [] if value == usual else [name, str(value)]
     return shlex.join(words)
-
-
-RUN = {"demo": run_demo, "train": run_train, "draw": run_draw, "score": run_score}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -197,27 +180,41 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+RUN = {"demo": run_demo, "compare": run_compare, "train": run_train, "draw": run_draw,
+       "score": run_score}
+
+
 def run(args) -> None:
     """One command, once its arguments are read."""
-    from minidalle.recipes import Workshop
-
-    folder, picture = folder_and_picture(args.out, f"{args.command}.png")
+    choose_model(args)
+    name = "demo-dalle" if (args.command, args.model) == ("demo", "dalle") else args.command
+    folder, picture = folder_and_picture(args.out, f"{name}.png")
+    if args.command in ("train", "score") and args.out == picture:
+        raise ValueError(f"--out is {picture}, but {args.command} draws no picture; name the "
+                         "folder of the models")
     if args.command != "score":
         check_writable(picture)
     workshop = Workshop(args.data, args.seed, args.budget, folder, args.device, args.fresh)
     RUN[args.command](args, workshop, picture)
 
 
-def check_writable(picture: Path) -> None:
-    """Find out before the training, not after it, that the picture cannot be written."""
-    from minidalle.checkpoint import write
-
-    if picture.is_dir():
-        raise ValueError(f"{picture} is a folder, so no picture can be written there; name "
-                         "another --out")
-    probe = picture.with_name(f"{picture.name}.probe")
-    write(probe, lambda temporary: temporary.touch())
-    probe.unlink()
+def check_writable(file: Path, option: str = "--out") -> None:
+    """Find out before the training, not after it, that a file cannot be written. Leaves no trace:
+    it tries in the nearest folder that is there."""
+    if file.is_dir():
+        raise ValueError(f"{file} is a folder, so no file can be written there; name another "
+                         f"{option}")
+    folder = next(folder for folder in file.parents if folder.exists())
+    if not folder.is_dir():
+        raise ValueError(f"{file} cannot be written, because {folder} is a file; name another "
+                         f"{option}")
+    probe = folder / f".{file.stem}.part{file.suffix}"         # as in checkpoint.write
+    try:
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise OSError(f"{file} cannot be written ({error.strerror}); choose another folder with "
+                      f"{option}, or make room") from error
 
 
 if __name__ == "__main__":

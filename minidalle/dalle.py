@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from minidalle.clip import Clip
+from minidalle.dvae import Codec
 from minidalle.tokenizer import Tokenizer
 from minidalle.transformer import Cache, Transformer, TransformerConfig
 
@@ -213,21 +214,21 @@ def draw(logits: Tensor, temperature: float, top_k: int | None = None,
 @dataclass(frozen=True)
 class DalleRoad:
     tokenizer: Tokenizer
-    clip: Clip
-    dvae: nn.Module            # images (B, 3, H, W) <-> codes (B, N): dvae.py
+    clip: Clip | None          # asked only when it ranks
+    dvae: Codec                # images (B, 3, H, W) <-> codes (B, N): dvae.py
     dalle: Dalle               # it writes in the codes of this dvae
 
 
 @torch.no_grad()
 def caption_to_picture(road: DalleRoad, captions: list[str], generator: Generator | None = None,
-                       guidance: float = 2.0, temperature: float = 1.0,
-                       top_p: float | None = None, best_of: int = 1) -> Tensor:
+                       guidance: float = 2.0, temperature: float = 1.0, top_k: int | None = None,
+                       top_p: float | None = 0.9, best_of: int = 1) -> Tensor:
     """captions -> images (B, 3, H, W) in [-1, 1]: CLIP's choice of best_of = n drawn for each."""
     if best_of < 1:
         raise ValueError(f"best_of is {best_of}; draw at least 1 picture for each caption")
     ids = road.tokenizer.batch(captions).to(road.dalle.row.device)          # (B, T)
     codes = road.dalle.sample(ids.repeat_interleave(best_of, dim=0), guidance, temperature,
-                              top_p=top_p, generator=generator)             # (B n, N)
+                              top_k, top_p, generator=generator)            # (B n, N)
     images = road.dvae.decode(codes).unflatten(0, (-1, best_of))            # (B, n, 3, H, W)
     return images[:, 0] if best_of == 1 else rerank(road.clip, ids, images)
 
@@ -243,7 +244,7 @@ def rerank(clip: Clip, ids: Tensor, images: Tensor) -> Tensor:
 @torch.no_grad()
 def complete(road: DalleRoad, captions: list[str], upper: Tensor,
              generator: Generator | None = None, guidance: float = 2.0, temperature: float = 1.0,
-             top_p: float | None = None) -> Tensor:
+             top_k: int | None = None, top_p: float | None = 0.9) -> Tensor:
     """Go on below upper (B, 3, h, W), the first rows of pictures -> (B, 3, H, W)."""
     size, grid, h = road.dvae.config.size, road.dvae.config.grid, upper.shape[2]
     if h % (size // grid) or not 0 < h < size:
@@ -253,5 +254,5 @@ def complete(road: DalleRoad, captions: list[str], upper: Tensor,
     whole = torch.cat([upper, upper[:, :, -1:].expand(-1, -1, size - h, -1)], dim=2)
     given = road.dvae.encode(whole)[:, :h * grid // size * grid]            # (B, n)
     ids = road.tokenizer.batch(captions).to(given.device)                   # (B, T)
-    codes = road.dalle.sample(ids, guidance, temperature, None, top_p, given, generator)  # (B, N)
+    codes = road.dalle.sample(ids, guidance, temperature, top_k, top_p, given, generator)
     return torch.cat([upper, road.dvae.decode(codes)[:, :, h:]], dim=2)     # (B, 3, H, W)

@@ -1,6 +1,6 @@
 r"""The demo: measure a road, and show it in one picture.
 
-in -> out   a Workshop -> a table, a JSON file, a figure
+in -> out   a Workshop and a road -> a table, a JSON file, a figure
 idea        Draw pictures for captions, among them combinations that the models were never shown,
             let the judge read them, and put what it says above the pictures, so that beauty and
             number stand together.
@@ -10,67 +10,91 @@ import json
 import os
 import platform
 import sys
-import textwrap
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from minidalle.checkpoint import write
+from minidalle.dalle import rerank
 from minidalle.metrics import attribute_accuracy, clip_score, distances, diversity
-from minidalle.recipes import Workshop
+from minidalle.pictures import (
+    CELL,
+    EDGE,
+    GAP,
+    GREY,
+    LABEL,
+    put_caption,
+    put_picture,
+    put_row,
+    put_text,
+    show_captions,
+)
+from minidalle.recipes import ROADS, Workshop
 from minidalle.train import progress, seeded
-from minidalle.unclip import caption_to_picture
 
 CHUNK = 250                    # pictures drawn at once: more saves no time on a CPU
 SAMPLES = {"smoke": 8, "cpu": 1000, "gpu": 1000}
-SECONDS = 0.03                 # to draw one picture, on two CPU cores
-
-CELL, GAP, LABEL, EDGE = 0.92, 0.05, 2.1, 0.3      # of the figure, in inches
-RED, GREY = "#b3261e", "0.35"
+SECONDS = {"unclip": 0.03, "dalle": 0.01}          # to draw one picture, on two CPU cores
 
 
-def draw_many(workshop: Workshop, captions: list[str], seed: int) -> Tensor:
-    """Pictures (B, 3, H, W) of many captions, drawn in chunks, with a progress bar."""
-    road, generator = workshop.unclip(), seeded(seed)
+def draw_many(workshop: Workshop, paint: Callable, captions: list[str], seed: int,
+              best_of: int = 1) -> Tensor:
+    """Pictures (B, 3, H, W) of many captions, drawn in chunks by a painter of the workshop, with a
+    progress bar. Of best_of = n pictures for each caption the one stays that CLIP likes best."""
+    generator, few = seeded(seed), max(1, CHUNK // best_of)
     bar, parts = progress(len(captions), "drawing"), []
-    for i in range(0, len(captions), CHUNK):
-        parts.append(caption_to_picture(road, captions[i:i + CHUNK], generator))
-        bar.update(len(parts[-1]))
+    for i in range(0, len(captions), few):
+        some = captions[i:i + few]
+        images = paint([caption for caption in some for _ in range(best_of)], generator)
+        if best_of > 1:
+            ids = workshop.tokenizer.batch(some).to(images.device)
+            images = rerank(workshop.clip(), ids, images.unflatten(0, (-1, best_of)))
+        parts.append(images)
+        bar.update(len(some))
     bar.close()
     return torch.cat(parts)
 
 
-def score(workshop: Workshop, n: int | None = None) -> dict:
-    """What the judge says of n pictures for each split: the content of demo.json."""
-    n = n or SAMPLES[workshop.budget]
-    world, judge, road = workshop.world, workshop.judge(), workshop.unclip()
-    began = time.perf_counter()
-    result = {"data": workshop.data, "seed": workshop.seed, "budget": workshop.budget,
-              "samples": n}
+def measure(workshop: Workshop, paint: Callable, n: int, best_of: int = 1) -> dict:
+    """What the judge says of n pictures for each split, and CLIP. The captions and the real
+    pictures depend on n and the seed alone, so two painters get the same ones."""
+    world, judge, clip = workshop.world, workshop.judge(), workshop.clip()
     generator = seeded(workshop.seed + 1, workshop.device)     # not the pictures of training
     real, more = (world.batch(n, "test", generator) for _ in range(2))
     features = judge.features(real.images)
     floor = distances(features, judge.features(more.images))   # real against real
-    result["judge"] = attribute_accuracy(judge, real.images, real.factors)
+    result = {"samples": n, "judge": attribute_accuracy(judge, real.images, real.factors)}
     for split in world.splits[1:]:
         batch = world.batch(n, split, generator)
-        images = draw_many(workshop, batch.captions, workshop.seed)
+        images = draw_many(workshop, paint, batch.captions, workshop.seed, best_of)
         result[split] = attribute_accuracy(judge, images, batch.factors)
         if split == "test":
             drawn = judge.features(images)
             result |= distances(features, drawn)
             result |= {f"{name}_floor": value for name, value in floor.items()}
-            ids = road.tokenizer.batch(batch.captions).to(workshop.device)
-            result["clip_score"] = clip_score(road.clip.encode_image(images),
-                                              road.clip.encode_text(ids))
+            ids = workshop.tokenizer.batch(batch.captions).to(workshop.device)
+            result["clip_score"] = clip_score(clip.encode_image(images), clip.encode_text(ids))
             groups = batch.factors.unique(dim=0, return_inverse=True)[1]
             if groups.bincount().max() > 1:    # of few pictures, no two may say the same
                 result["diversity"] = diversity(drawn, groups)
-    result["seconds"] = with_total(workshop.seconds | {"score": time.perf_counter() - began})
-    result["parameters"] = {name: sum(p.numel() for p in model.parameters())
-                            for name, model in workshop.models.items()}
+    return result
+
+
+def score(workshop: Workshop, model: str, n: int | None = None) -> dict:
+    """A road in numbers: the content of demo.json."""
+    stages = ("judge", *ROADS[model])
+    workshop.make(stages)
+    began = time.perf_counter()
+    result = {"data": workshop.data, "model": model, "seed": workshop.seed,
+              "budget": workshop.budget}
+    result |= measure(workshop, workshop.painter(model), n or SAMPLES[workshop.budget])
+    result["seconds"] = with_total({stage: workshop.seconds[stage] for stage in stages}
+                                   | {"score": time.perf_counter() - began})
+    result["parameters"] = {stage: sum(p.numel() for p in workshop.models[stage].parameters())
+                            for stage in stages}
     return result | {"peak_memory_bytes": peak_memory(), "machine": machine(workshop.device)}
 
 
@@ -97,95 +121,101 @@ def table(result: dict) -> str:
     lines.append(f"{result['samples']} pictures a row, seed {result['seed']}, "
                  f"{sum(result['parameters'].values()) / 1e6:.1f} M parameters, "
                  f"{(result['peak_memory_bytes'] or 0) / 1e9:.2f} GB, {result['machine']}")
-    if result["budget"] == "smoke":
-        lines.append("smoke budget: nothing was learnt, not even by the judge, so no number counts")
-    return "\n".join(lines)
+    return "\n".join(lines + smoke_note(result))
 
 
-def demo(workshop: Workshop, picture: Path) -> dict:
+def smoke_note(result: dict) -> list[str]:
+    return ["smoke budget: nothing was learnt, not even by the judge, so no number counts"] \
+        if result["budget"] == "smoke" else []
+
+
+def demo(workshop: Workshop, model: str, picture: Path) -> dict:
     """Train or load every stage, score, and write the figure and the JSON file beside it."""
-    workshop.judge()
-    workshop.unclip()
+    workshop.make(("judge", *ROADS[model]))
     n = SAMPLES[workshop.budget] * len(workshop.world.splits[1:])
-    about = f", about {n * SECONDS:.0f} s on two CPU cores" if workshop.budget == "cpu" else ""
-    workshop.say(f"score: what the judge reads off {n} drawn pictures{about}")
-    result = score(workshop)
+    about = f", about {n * SECONDS[model]:.0f} s on two CPU cores"
+    workshop.say(f"score: what the judge reads off {n} drawn pictures"
+                 + about * (workshop.budget == "cpu"))
+    result = score(workshop, model)
     began = time.perf_counter()
     figure(workshop, result, picture)
     result["seconds"] = with_total(result["seconds"] | {"figure": time.perf_counter() - began})
-    text = json.dumps(result, indent=1)
-    write(picture.with_suffix(".json"), lambda temporary: temporary.write_text(text + "\n"))
+    write_json(picture.with_suffix(".json"), result)
     return result
 
 
+def write_json(path: Path, result: dict) -> None:
+    text = json.dumps(result, indent=1) + "\n"
+    write(path, lambda temporary: temporary.write_text(text))
+
+
 # ---- the figure -----------------------------------------------------------------------------
-
-def show_captions(workshop: Workshop) -> tuple[list[str], list[bool]]:
-    """One caption for each value of the first factor; every second one from `unseen`."""
-    world, captions, unseen = workshop.world, [], []
-    templates = len(world.grammar.templates)
-    for value in range(len(world.grammar.values[0])):
-        marked = "unseen" in world.splits and value % 2 == 1
-        choices = [[value]]
-        if "unseen" in world.splits:
-            choices = world.combinations["unseen" if marked else "test"]
-            choices = choices[choices[:, 0] == value].tolist()
-        captions.append(world.grammar.caption(choices[7 * value % len(choices)], value % templates))
-        unseen.append(marked)
-    return captions, unseen
-
 
 def figure(workshop: Workshop, result: dict, path: Path, samples: int = 4) -> None:
     """Captions in two columns with their samples, unseen ones marked; below, one being made."""
     from matplotlib.figure import Figure
 
-    captions, unseen = show_captions(workshop)
+    captions, unseen = show_captions(workshop.world)
+    which = len(captions) // 2 * samples                       # an unseen one, where there are any
     every = [caption for caption in captions for _ in range(samples)]
-    trace: list = []
-    images = caption_to_picture(workshop.unclip(), every, seeded(workshop.seed), trace=trace)
+    making = making_unclip if result["model"] == "unclip" else making_dalle
+    images, (text, strip) = making(workshop, every, which)
     rows = (len(captions) + 1) // 2
     panel = LABEL + samples * CELL - GAP + EDGE                # all lengths in inches
     page = Figure(figsize=(2 * panel, 0.9 + rows * CELL + 2.0), facecolor="white")
     high = page.get_figheight()
-    _text(page, EDGE, high - 0.36, _title(result), fontsize=15, weight="bold")
-    _text(page, EDGE, high - 0.66, _subtitle(result), fontsize=10, color=GREY)
+    put_text(page, EDGE, high - 0.36, _title(result), fontsize=15, weight="bold")
+    put_text(page, EDGE, high - 0.66, _subtitle(result), fontsize=10, color=GREY)
     for i, caption in enumerate(captions):
-        left, bottom = i // rows * panel, high - 0.9 - (i % rows + 1) * CELL
-        lines = _wrap(caption).count("\n") + 1
-        lift = 0.09 if unseen[i] else 0.0
-        _text(page, left + LABEL - 0.12, bottom + CELL / 2 + lift, _wrap(caption), ha="right",
-              fontsize=11)
-        if unseen[i]:
-            _text(page, left + LABEL - 0.12, bottom + CELL / 2 - 0.1 * lines - 0.04,
-                  "unseen combination", ha="right", fontsize=8, color=RED)
-        for j, image in enumerate(images[i * samples:(i + 1) * samples]):
-            _picture(page, left + LABEL + j * CELL, bottom, CELL - GAP, image,
-                     RED if unseen[i] else "0.6")
-    which = len(captions) // 2 * samples                       # an unseen one, where there are any
-    _strip(page, captions[which // samples], [(x_t[which], x_0[which]) for x_t, x_0 in trace],
-           images[which])
+        left, bottom = i // rows * panel + LABEL, high - 0.9 - (i % rows + 1) * CELL
+        put_caption(page, left - 0.12, bottom, caption, unseen[i])
+        put_row(page, left, bottom, images[i * samples:(i + 1) * samples], unseen[i])
+    put_text(page, EDGE, 1.72, f"\u201c{every[which]}\u201d in the making: {text}", fontsize=10,
+             color=GREY)
+    cell = (page.get_figwidth() - 2 * EDGE + GAP) / 11
+    for k, (image, label) in enumerate(strip):
+        left = EDGE + k * cell
+        put_picture(page, left, 1.55 - cell, image, cell - GAP)
+        put_text(page, left + (cell - GAP) / 2, 1.42 - cell, label, ha="center", fontsize=8,
+                 color=GREY)
     write(path, lambda temporary: page.savefig(temporary, dpi=150))
 
 
-def _strip(page, caption: str, trace: list[tuple[Tensor, Tensor]], large: Tensor,
-           shown: int = 9) -> None:
-    """One picture being made, along the foot of the page: noise, ever less of it, small, large."""
-    noisy = [trace[round(k * (len(trace) - 1) / (shown - 1))][0] for k in range(shown)]
-    small = trace[-1][1]
-    cell = (page.get_figwidth() - 2 * EDGE + GAP) / (shown + 2)
+Strip = tuple[str, list[tuple[Tensor, str]]]       # what it shows; its pictures, each with a label
+
+
+def making_unclip(workshop: Workshop, captions: list[str], which: int,
+                  shown: int = 9) -> tuple[Tensor, Strip]:
+    """Pictures, and how one of them was made: noise, ever less of it, small, large."""
+    trace: list = []
+    images = workshop.painter("unclip")(captions, seeded(workshop.seed), trace=trace)
+    steps = [round(k * (len(trace) - 1) / (shown - 1)) for k in range(shown)]
+    small, large = trace[-1][1][which], images[which]
     sizes = [f"{image.shape[-1]}\u00d7{image.shape[-2]}" for image in (small, large)]
-    _text(page, EDGE, 1.72, f"\u201c{caption}\u201d in the making: the decoder turns noise into "
-          f"{sizes[0]} pixels in {len(trace)} steps, the upsampler makes {sizes[1]} of them",
-          fontsize=10, color=GREY)
-    for k, image in enumerate([*noisy, small, large]):
-        _picture(page, EDGE + k * cell, 1.55 - cell, cell - GAP, image, "0.6")
-        label = "noise" if k == 0 else ["", *sizes][max(0, k - shown + 1)]
-        _text(page, EDGE + k * cell + (cell - GAP) / 2, 1.42 - cell, label, ha="center",
-              fontsize=8, color=GREY)
+    text = (f"the decoder turns noise into {sizes[0]} pixels in {len(trace)} steps, the upsampler "
+            f"makes {sizes[1]} of them")
+    pictures = [*(trace[k][0][which] for k in steps), small, large]
+    return images, (text, list(zip(pictures, ["noise", *[""] * (shown - 1), *sizes])))
+
+
+def making_dalle(workshop: Workshop, captions: list[str], which: int,
+                 shown: int = 9) -> tuple[Tensor, Strip]:
+    """Pictures, and how one of them was written: ever more rows of codes, what is to come grey."""
+    images = workshop.painter("dalle")(captions, seeded(workshop.seed))
+    config, strip = workshop.dvae().config, []
+    side = config.size // config.grid
+    for row in sorted({round(k * config.grid / (shown - 1)) for k in range(shown)}):
+        picture = images[which].clone()
+        picture[:, row * side:] = 0.6
+        strip.append((picture, f"{row} of {config.grid} rows"))
+    text = (f"the transformer writes {config.grid}\u00d7{config.grid} codes row by row, each of "
+            f"which becomes {side}\u00d7{side} pixels")
+    return images, (text, strip)
 
 
 def _title(result: dict) -> str:
-    text = f"minidalle draws {100 * result['test']['all']:.1f} % of captions right"
+    who = {"unclip": "minidalle", "dalle": "minidalle's DALL-E"}[result["model"]]
+    text = f"{who} draws {100 * result['test']['all']:.1f} % of captions right"
     if "unseen" in result:
         text += f", and {100 * result['unseen']['all']:.1f} % of unseen combinations"
     return text
@@ -195,43 +225,6 @@ def _subtitle(result: dict) -> str:
     names = [name for name in result["test"] if name != "all"]
     return (f"right: {' and '.join(names)} as the caption says, read by a judge off "
             f"{result['samples']} pictures each; shown are the first samples, not the best")
-
-
-def _wrap(caption: str, width: int = 22) -> str:
-    """As few lines as the width allows, of about equal length."""
-    fewest = len(textwrap.wrap(caption, width))
-    while width > 1 and len(textwrap.wrap(caption, width - 1)) == fewest:
-        width -= 1
-    return textwrap.fill(caption, width)
-
-
-def _text(page, left: float, bottom: float, text: str, **style) -> None:
-    """Text at a place in inches."""
-    page.text(left / page.get_figwidth(), bottom / page.get_figheight(), text, va="center", **style)
-
-
-def _picture(page, left: float, bottom: float, side: float, image: Tensor, frame: str) -> None:
-    """A picture at a place in inches, each of its pixels a clean square."""
-    wide, high = page.get_size_inches()
-    axes = page.add_axes((left / wide, bottom / high, side / wide, side / high))
-    axes.imshow(to_pixels(image), interpolation="nearest")
-    axes.set(xticks=[], yticks=[])
-    for spine in axes.spines.values():
-        spine.set(color=frame, linewidth=1.2)
-
-
-def to_pixels(image: Tensor):
-    """(3, H, W) in [-1, 1] -> (H, W, 3) uint8 for Pillow and matplotlib."""
-    return ((image.clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0).cpu().numpy()
-
-
-def tile(images: Tensor, columns: int, scale: int = 8, gap: int = 1) -> Tensor:
-    """Pictures (N, 3, H, W) in rows of `columns`, enlarged, with white gaps -> (3, h, w)."""
-    images = images.repeat_interleave(scale, -1).repeat_interleave(scale, -2)
-    gap *= scale
-    images = torch.nn.functional.pad(images, (0, gap, 0, gap), value=1.0)
-    rows = [torch.cat(list(row), dim=-1) for row in images.split(columns)]
-    return torch.cat(rows, dim=-2)[:, :-gap, :-gap]
 
 
 # ---- where it ran ---------------------------------------------------------------------------

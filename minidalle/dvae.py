@@ -39,7 +39,7 @@ class DvaeConfig(CodecConfig):
     hot: float = 1.0           # temperature at the start
     cold: float = 0.1          # and at the end; the paper has 1/16, with far more steps
     sharp: float = 5.0         # logits are this much larger: near zero they drown in Gumbel noise
-    kl: float = 0.0            # beta at its height; the paper has 6.6, here it blurs the choices
+    kl: float = 0.0            # beta at its height; with 0.2, codes hold more chance, hard to write
     balance: float = 1.5       # weight of the half of the KL that keeps all codes in use
 
 

@@ -3,21 +3,28 @@ r"""Recipes: which sizes and how many steps make each model of a road really wor
 in -> out   a world, a seed and a budget -> trained models, loaded where they are already there
 idea        A model file says what a model is; this file says how ours are made. Each stage is one
             method of `Workshop`: what is built, what a batch holds, which earlier stage it learns
-            from. A checkpoint remembers all of that, so a stale one cannot slip in.
+            from. A checkpoint remembers all of that, so a stale one cannot slip in. A road is a
+            row of stages, and `painter` gives what draws along it.
 left out    any search for better numbers: these were found by hand, on two CPU cores
 """
 import hashlib
 import json
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterable
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from minidalle import dalle, unclip
 from minidalle.checkpoint import fingerprint, load, read_checkpoint
 from minidalle.clip import Clip, ClipConfig, ConvTower
+from minidalle.dalle import Dalle, DalleConfig, DalleRoad
 from minidalle.data import WORLDS
+from minidalle.dvae import Dvae, DvaeConfig
 from minidalle.metrics import Judge, JudgeConfig
 from minidalle.prior import Prior, PriorConfig
 from minidalle.tokenizer import Tokenizer
@@ -29,15 +36,23 @@ FITS = {                       # what two CPU cores need; the gpu budget takes l
     "clip": FitConfig(steps=400, batch=256, lr=2e-3, decay=0.99),
     "prior": FitConfig(steps=300, batch=128, lr=2e-3, decay=0.99),
     "decoder": FitConfig(steps=2200, batch=32, lr=3e-3, decay=0.995),
-    "upsampler": FitConfig(steps=300, batch=32, lr=3e-3, decay=0.99)}
+    "upsampler": FitConfig(steps=300, batch=32, lr=3e-3, decay=0.99),
+    "dvae": FitConfig(steps=1000, batch=64, lr=6e-3, decay=0.99),
+    "dalle": FitConfig(steps=1200, batch=64, lr=2e-3, decay=0.99)}
 PURPOSE = {
     "judge": "reads digit and colours off a picture, to measure with",
     "clip": "captions and pictures as vectors in one space",
     "prior": "text vector -> image vector",
     "decoder": "image vector -> small picture",
-    "upsampler": "small picture -> large picture"}
-SECONDS = {"judge": 20, "clip": 70, "prior": 35, "decoder": 160, "upsampler": 30}  # two CPU cores
+    "upsampler": "small picture -> large picture",
+    "dvae": "picture <-> a grid of codes",
+    "dalle": "caption -> codes, one after another"}
+SECONDS = {"judge": 20, "clip": 70, "prior": 35, "decoder": 160, "upsampler": 30,  # two CPU cores
+           "dvae": 100, "dalle": 260}
 STAGES = tuple(FITS)
+ROADS = {                      # from caption to picture; on the second one CLIP only ranks
+    "unclip": ("clip", "prior", "decoder", "upsampler"),
+    "dalle": ("clip", "dvae", "dalle")}
 STRETCH = {"drawn": 1, "mnist": 2, "cifar10": 2}   # handwriting and photos vary more than fonts
 
 
@@ -75,10 +90,15 @@ class Workshop:
         """Where the checkpoint of a stage lies."""
         return self.folder / f"{stage}.pt"
 
-    def missing(self) -> list[str]:
-        """The stages that a caption passes through and that have not been trained to the end."""
-        return [stage for stage in STAGES[1:] if not self.path(stage).exists()
+    def missing(self, stages: Iterable[str]) -> list[str]:
+        """Those of the stages that have not been trained to the end."""
+        return [stage for stage in stages if not self.path(stage).exists()
                 or not read_checkpoint(self.path(stage))["finished"]]
+
+    def make(self, stages: Iterable[str]) -> None:
+        """Train these stages, or load them."""
+        for stage in stages:
+            getattr(self, stage)()
 
     # ---- the stages, in the order in which they learn from each other ----
 
@@ -109,7 +129,7 @@ class Workshop:
             b = self.world.batch(n, "train", generator)
             ids = self._ids(b.captions)
             return ids, clip.encode_text(ids), clip.encode_image(b.images)
-        return self._stage("prior", config, lambda: Prior(config), batch, clip)
+        return self._stage("prior", config, lambda: Prior(config), batch, ("clip",))
 
     def decoder(self) -> Decoder:
         clip = self.clip()
@@ -119,7 +139,7 @@ class Workshop:
         def batch(n, generator):
             images = self.world.batch(n, "train", generator).images
             return images, clip.encode_image(images)
-        return self._stage("decoder", config, lambda: Decoder(config), batch, clip)
+        return self._stage("decoder", config, lambda: Decoder(config), batch, ("clip",))
 
     def upsampler(self) -> Upsampler:
         config = UpsamplerConfig(self.world.size, self.world.size // 2)
@@ -128,9 +148,44 @@ class Workshop:
             return self.world.batch(n, "train", generator).images
         return self._stage("upsampler", config, lambda: Upsampler(config), batch)
 
+    def dvae(self) -> Dvae:
+        steps = fit_config("dvae", self.budget, self.data).steps
+        config = DvaeConfig(self.world.size, steps=steps)      # its schedules end with the training
+
+        def batch(n, generator):
+            return self.world.batch(n, "train", generator).images
+        return self._stage("dvae", config, lambda: Dvae(config), batch)
+
+    def dalle(self) -> Dalle:
+        dvae, words = self.dvae(), self.tokenizer
+        config = DalleConfig(words.vocab_size, words.context, dvae.config.codes, dvae.config.grid,
+                             words.pad, width=128, depth=4, heads=4)    # minutes on two cores
+
+        @torch.no_grad()
+        def batch(n, generator):
+            b = self.world.batch(n, "train", generator)
+            return self._ids(b.captions), dvae.encode(b.images)
+        return self._stage("dalle", config, lambda: Dalle(config), batch, ("dvae",))
+
+    # ---- the roads ----
+
     def unclip(self) -> Unclip:
-        """The road of DALL-E 2, ready for `caption_to_picture`."""
+        """The road of DALL-E 2, ready for `caption_to_picture` in unclip.py."""
         return Unclip(self.tokenizer, self.clip(), self.prior(), self.decoder(), self.upsampler())
+
+    def dalle_road(self, ranked: bool = True) -> DalleRoad:
+        """The road of DALL-E, for dalle.py; without CLIP it draws as well, but ranks nothing."""
+        clip = self.clip() if ranked else None
+        return DalleRoad(self.tokenizer, clip, self.dvae(), self.dalle())
+
+    def painter(self, model: str) -> Callable[..., Tensor]:
+        """The `caption_to_picture` of a road with its models in place: (captions, generator, and
+        by name the knobs of that road) -> images (B, 3, H, W)."""
+        if model == "unclip":
+            return partial(unclip.caption_to_picture, self.unclip())
+        if model == "dalle":
+            return partial(dalle.caption_to_picture, self.dalle_road(ranked=False))
+        raise ValueError(f"there is no road {model!r}; choose one of {', '.join(ROADS)}")
 
     # ---- what every stage shares ----
 
@@ -138,27 +193,42 @@ class Workshop:
         return self.tokenizer.batch(captions).to(self.device)
 
     def _stage(self, stage: str, config, build: Callable[[], nn.Module], batch: Callable,
-               clip: Clip | None = None) -> nn.Module:
-        """Load the stage, or train it, once. `clip` is the model whose vectors it learns."""
+               taught_by: tuple[str, ...] = ()) -> nn.Module:
+        """Load the stage, or train it, once. What it learns was made by the stages `taught_by`."""
         if stage in self.models:
             return self.models[stage]
         fits, path = fit_config(stage, self.budget, self.data), self.path(stage)
         words = hashlib.sha256(json.dumps(self.tokenizer.state()).encode()).hexdigest()[:12]
         settings = {"stage": stage, "data": self.data, "seed": self.seed, "tokenizer": words,
-                    "taught_by_clip": clip and fingerprint(clip), **asdict(config),
+                    **{f"taught_by_{name}": fingerprint(self.models[name]) for name in taught_by},
+                    **asdict(config),
                     **{f"fit_{name}": value for name, value in asdict(fits).items()}}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)           # the first weights come from the seed too
             model = build().to(self.device)
-        if self.fresh:
-            path.unlink(missing_ok=True)
-        if load(model, path, settings):
+        if not self.fresh and load(model, path, settings):
             self.say(f"{stage}: loaded from {path}")
         else:
             seconds = SECONDS[stage] * STRETCH[self.data]
             about = f", about {seconds} s on two CPU cores" if self.budget == "cpu" else ""
             self.say(f"{stage}: {PURPOSE[stage]}; training {fits.steps} steps{about}")
-            fit(model, batch, fits, self.seed, path, settings)
+            with in_place_of(path) if self.fresh else nullcontext(path) as place:
+                fit(model, batch, fits, self.seed, place, settings)
         self.seconds[stage] = read_checkpoint(path)["seconds"]
         self.models[stage] = model.requires_grad_(False)
         return model
+
+
+@contextmanager
+def in_place_of(path: Path):
+    """Where to train a model anew: only what was written there, at the end or at Ctrl-C, takes the
+    place of the old one."""
+    new = path.parent / "new" / path.name
+    new.unlink(missing_ok=True)
+    try:
+        yield new
+    finally:
+        for file in new.parent.glob(f"{path.stem}.*"):
+            os.replace(file, path.with_suffix(file.suffix))
+        with suppress(OSError):
+            new.parent.rmdir()

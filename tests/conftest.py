@@ -7,18 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from minidalle import data
+from minidalle import compare, data
 from minidalle.__main__ import main
 from minidalle.diffusion import Diffusion
 
-full_sample, masks = Diffusion.sample, cache(data.drawn_masks)
+full_sample, masks, timed = Diffusion.sample, cache(data.drawn_masks), compare.seconds_for
 
 
 def hurry(patch) -> None:
-    """Three diffusion steps in place of 25, and glyphs drawn once: the same road, sooner."""
+    """Three diffusion steps in place of 25, glyphs drawn once, and few pictures where their time is
+    measured: the same road, sooner."""
     patch.setattr(Diffusion, "sample", lambda self, *args, steps, **rest:
                   full_sample(self, *args, steps=min(steps, 3), **rest))
     patch.setattr(data, "drawn_masks", masks)
+    patch.setattr(compare, "seconds_for", lambda workshop, paint, n: timed(workshop, paint, 4))
 
 
 @pytest.fixture
@@ -33,13 +35,33 @@ class Smoke:
     code: int
     out: str
     err: str
+    trained: set[str]          # the stages that this command trained
+
+
+def say(*words) -> tuple[int, str, str]:
+    """main() at the smoke budget, on the CPU: the exit code, and what it said."""
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        hurry(patch)
+        code = main([*map(str, words), "--budget", "smoke", "--device", "cpu"])
+    return code, out.getvalue(), err.getvalue()
 
 
 @pytest.fixture(scope="session")
 def smoke(tmp_path_factory) -> Smoke:
-    """`demo --budget smoke` in a fresh folder, and what it said. Only to be looked at: copy it."""
-    folder, out, err = tmp_path_factory.mktemp("smoke") / "runs", io.StringIO(), io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
-        hurry(patch)
-        code = main(["demo", "--budget", "smoke", "--device", "cpu", "--out", str(folder)])
-    return Smoke(folder, folder / "drawn-smoke-0", code, out.getvalue(), err.getvalue())
+    """`demo --budget smoke` in a fresh folder, and what it said; then the stages of DALL-E are
+    trained there too. Only to be looked at: copy it."""
+    folder = tmp_path_factory.mktemp("smoke") / "runs"
+    said, models = say("demo", "--out", folder), folder / "drawn-smoke-0"
+    trained = {path.stem for path in models.glob("*.pt")}
+    say("train", "dalle", "--out", folder)
+    return Smoke(folder, models, *said, trained)
+
+
+@pytest.fixture(scope="session")
+def compared(smoke) -> Smoke:
+    """`compare` with the models of the small demo, its JSON file in a folder of its own."""
+    before = {path.stem for path in smoke.models.glob("*.pt")}
+    said = say("compare", "--out", smoke.folder, "--json", smoke.folder / "tables" / "both.json")
+    after = {path.stem for path in smoke.models.glob("*.pt")}
+    return Smoke(smoke.folder, smoke.models, *said, after - before)

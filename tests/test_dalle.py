@@ -517,8 +517,9 @@ def test_best_of_1_is_a_decoded_sample_and_best_of_3_the_best_of_three():
     r, captions = road(), ["a", "b"]
     ids = r.tokenizer.batch(captions)
     one = caption_to_picture(r, captions, rng(), guidance=3.0)
-    assert one.equal(r.dvae.decode(r.dalle.sample(ids, 3.0, generator=rng())))
-    three = r.dvae.decode(r.dalle.sample(ids[[0, 0, 0, 1, 1, 1]], 3.0, generator=rng()))
+    assert one.equal(r.dvae.decode(r.dalle.sample(ids, 3.0, top_p=0.9, generator=rng())))
+    three = r.dvae.decode(r.dalle.sample(ids[[0, 0, 0, 1, 1, 1]], 3.0, top_p=0.9,
+                                         generator=rng()))
     best = caption_to_picture(r, captions, rng(), guidance=3.0, best_of=3)
     assert best[0].equal(three[three[:3, 0, 0, 0].argmax()])
     assert best[1].equal(three[3 + three[3:, 0, 0, 2].argmax()])
@@ -531,9 +532,9 @@ def test_completion_keeps_the_given_pixels_and_goes_on_from_their_codes(h):
     picture = r.dvae.decode(torch.randint(5, (2, 9), generator=rng(3)))
     upper = (picture + 0.1)[:, :, :h]                      # not what a decoder would say
     kept, n = upper.clone(), h // 2 * 3
-    out = complete(r, captions, upper, rng(), guidance=1.0)
-    codes = r.dalle.sample(r.tokenizer.batch(captions), given=r.dvae.encode(picture)[:, :n],
-                           generator=rng())
+    out = complete(r, captions, upper, rng(), guidance=1.0, top_p=0.5)
+    codes = r.dalle.sample(r.tokenizer.batch(captions), top_p=0.5, generator=rng(),
+                           given=r.dvae.encode(picture)[:, :n])
     assert out[:, :, :h].equal(kept) and upper.equal(kept)
     assert out[:, :, h:].equal(r.dvae.decode(codes)[:, :, h:])
 

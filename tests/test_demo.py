@@ -6,29 +6,19 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from minidalle import demo
+from minidalle import dalle, demo
 from minidalle.data import is_unseen
-from minidalle.demo import (
-    draw_many,
-    figure,
-    machine,
-    peak_memory,
-    score,
-    show_captions,
-    table,
-    tile,
-    to_pixels,
-    with_total,
-)
+from minidalle.demo import draw_many, figure, machine, peak_memory, score, table, with_total
 from minidalle.metrics import clip_score, frechet_distance
-from minidalle.recipes import Workshop
+from minidalle.pictures import show_captions, to_pixels
+from minidalle.recipes import ROADS, Workshop
 from minidalle.train import seeded
 from minidalle.unclip import caption_to_picture
 
 pytestmark = pytest.mark.usefixtures("quick")
 
 RESULT = {
-    "data": "drawn", "seed": 5, "budget": "cpu", "samples": 1234,
+    "data": "drawn", "model": "unclip", "seed": 5, "budget": "cpu", "samples": 1234,
     "judge": {"digit": 0.996, "ink": 1.0, "paper": 1.0, "all": 0.995},
     "test": {"digit": 0.987, "ink": 0.998, "paper": 0.999, "all": 0.9764},
     "unseen": {"digit": 0.965, "ink": 0.975, "paper": 0.985, "all": 0.9512},
@@ -44,22 +34,19 @@ def shop(smoke) -> Workshop:
     return Workshop(budget="smoke", folder=smoke.folder, device="cpu", say=lambda line: None)
 
 
-@pytest.fixture
-def photos(tmp_path) -> Workshop:
-    return Workshop("cifar10", budget="smoke", folder=tmp_path, device="cpu")
-
-
 # ---- the numbers ----------------------------------------------------------------------------
 
-def test_score_equals_a_recount_of_the_pictures_that_were_drawn(shop, monkeypatch):
+@pytest.mark.parametrize("model", ROADS)
+def test_score_equals_a_recount_of_the_pictures_that_were_drawn(shop, monkeypatch, model):
     """Each caption parsed, each picture read by the judge, counted one by one."""
     drawn = []
 
-    def noting(workshop, captions, seed):
-        drawn.append((captions, draw_many(workshop, captions, seed)))
+    def noting(workshop, paint, captions, seed, best_of):
+        drawn.append((captions, draw_many(workshop, paint, captions, seed, best_of)))
+        assert torch.equal(drawn[-1][1], shop.painter(model)(captions, seeded(0)))
         return drawn[-1][1]
     monkeypatch.setattr(demo, "draw_many", noting)
-    result, judge, road = score(shop, 12), shop.judge(), shop.unclip()
+    result, judge, road = score(shop, model, 12), shop.judge(), shop.unclip()
     assert result["samples"] == 12 and len(drawn) == 2
     for split, (captions, images) in zip(("test", "unseen"), drawn, strict=True):
         said = torch.tensor([shop.world.grammar.parse(caption) for caption in captions])
@@ -72,19 +59,21 @@ def test_score_equals_a_recount_of_the_pictures_that_were_drawn(shop, monkeypatc
     captions, images = drawn[0]
     vectors = road.clip.encode_image(images), road.clip.encode_text(road.tokenizer.batch(captions))
     assert result["clip_score"] == pytest.approx(clip_score(*vectors))
-    assert result["parameters"]["judge"] == sum(p.numel() for p in judge.parameters())
+    assert result["parameters"] == {stage: sum(p.numel() for p in shop.models[stage].parameters())
+                                    for stage in ("judge", *ROADS[model])}
+    assert list(result["seconds"]) == ["judge", *ROADS[model], "score", "total"]
 
 
 def test_fid_of_real_pictures_given_as_drawn_is_their_distance_and_all_are_judged_alike(
         shop, monkeypatch):
     """A perfect painter: the factors of the caption, rendered."""
-    def paint(workshop, captions, seed):
+    def paint(workshop, painter, captions, seed, best_of):
         factors = torch.tensor([workshop.world.grammar.parse(caption) for caption in captions])
         images.append(workshop.world.render(factors, "test", seeded(seed)))
         return images[-1]
     images = []
     monkeypatch.setattr(demo, "draw_many", paint)
-    result, judge = score(shop, 12), shop.judge()
+    result, judge = score(shop, "unclip", 12), shop.judge()
     real = shop.world.batch(12, "test", seeded(shop.seed + 1)).images
     expected = frechet_distance(judge.features(real), judge.features(images[0]))
     assert result["fid"] == pytest.approx(expected) and result["fid"] != result["fid_floor"]
@@ -93,21 +82,43 @@ def test_fid_of_real_pictures_given_as_drawn_is_their_distance_and_all_are_judge
 def test_score_of_captions_that_never_repeat_leaves_diversity_out(shop, monkeypatch):
     rows = shop.world.combinations["test"][:4]
     monkeypatch.setattr(type(shop.world), "factors", lambda self, n, split, generator: rows)
-    assert "diversity" not in score(shop, 4)
+    assert "diversity" not in score(shop, "dalle", 4)
     monkeypatch.setattr(type(shop.world), "factors", lambda self, n, split, generator:
                         rows[[0, 1, 1, 2]])
-    assert score(shop, 4)["diversity"] > 0
+    assert score(shop, "dalle", 4)["diversity"] > 0
 
 
 def test_draw_many_in_chunks_keeps_order_and_seed(shop, monkeypatch):
     """The first chunk is what the road draws alone; the whole repeats with the seed."""
     monkeypatch.setattr(demo, "CHUNK", 2)
     captions = ["a red seven on blue", "a pink 3 on black paper", "white paper, a green zero"]
-    images = draw_many(shop, captions, seed=4)
+    paint = shop.painter("unclip")
+    images = draw_many(shop, paint, captions, seed=4)
     first = caption_to_picture(shop.unclip(), captions[:2], seeded(4))
     assert images.shape == (3, 3, 32, 32) and torch.equal(images[:2], first)
-    assert torch.equal(images, draw_many(shop, captions, seed=4))
-    assert not torch.equal(images, draw_many(shop, captions, seed=5))
+    assert torch.equal(images, draw_many(shop, paint, captions, seed=4))
+    assert not torch.equal(images, draw_many(shop, paint, captions, seed=5))
+
+
+def test_the_best_of_n_of_dalle_are_those_that_its_own_caption_to_picture_keeps(shop):
+    captions = ["a red seven on blue", "a pink 3 on black paper"]
+    best = draw_many(shop, shop.painter("dalle"), captions, seed=4, best_of=3)
+    expected = dalle.caption_to_picture(shop.dalle_road(), captions, seeded(4), best_of=3)
+    assert torch.equal(best, expected)
+
+
+def test_the_best_of_n_of_unclip_is_the_one_of_n_nearest_to_its_caption_in_a_loop(
+        shop, monkeypatch):
+    """All are drawn by hand, a chunk of two captions after the other, and compared one by one."""
+    monkeypatch.setattr(demo, "CHUNK", 7)                      # 7 // 3 = 2 captions at a time
+    captions = ["a red seven on blue", "a pink 3 on black paper", "white paper, a green zero"]
+    best, generator = draw_many(shop, shop.painter("unclip"), captions, 4, best_of=3), seeded(4)
+    some = [shop.painter("unclip")([c for c in chunk for _ in range(3)], generator)
+            for chunk in (captions[:2], captions[2:])]
+    for caption, three, kept in zip(captions, torch.cat(some).split(3), best, strict=True):
+        text = shop.clip().encode_text(shop.tokenizer.batch([caption]))[0]
+        fits = [float(shop.clip().encode_image(image[None])[0] @ text) for image in three]
+        assert torch.equal(kept, three[fits.index(max(fits))])
 
 
 def test_total_is_the_sum_of_the_parts_by_hand():
@@ -142,54 +153,7 @@ def test_peak_memory_is_in_bytes_and_the_machine_is_named():
     assert f"torch {torch.__version__}" in cpu and " CPU, " in cpu
 
 
-# ---- pixels ---------------------------------------------------------------------------------
-
-def test_to_pixels_rounds_clamps_and_puts_channels_last_by_hand():
-    image = torch.tensor([[[-1.0, 1.0]], [[-7.0, 7.0]], [[1 / 127.5 - 1 - 0.003, 0.0]]])
-    pixels = to_pixels(image)                                  # (1, 2, 3)
-    assert pixels.dtype == np.uint8 and pixels.tolist() == [[[0, 0, 1], [255, 255, 128]]]
-
-
-def test_to_pixels_is_the_inverse_of_reading_a_picture():
-    values = torch.arange(256, dtype=torch.float).view(1, 16, 16).expand(3, 16, 16)
-    assert (to_pixels(values / 127.5 - 1)[..., 0].ravel() == np.arange(256)).all()
-
-
-def test_tile_by_hand():
-    """Three one-pixel pictures and a fourth, two a row, each pixel doubled, gaps of one pixel."""
-    a, b, c, d = (torch.full((3, 1, 1), value) for value in (0.1, 0.2, 0.3, 0.4))
-    w = 1.0
-    expected = torch.tensor([
-        [0.1, 0.1, w, w, 0.2, 0.2],
-        [0.1, 0.1, w, w, 0.2, 0.2],
-        [w, w, w, w, w, w],
-        [w, w, w, w, w, w],
-        [0.3, 0.3, w, w, 0.4, 0.4],
-        [0.3, 0.3, w, w, 0.4, 0.4]])
-    tiled = tile(torch.stack([a, b, c, d]), columns=2, scale=2)
-    assert torch.equal(tiled, expected.expand(3, 6, 6))
-
-
-def test_tile_of_one_picture_is_that_picture_enlarged():
-    image = torch.rand(1, 3, 2, 2, generator=seeded(0))
-    assert torch.equal(tile(image, 1, scale=3), torch.nn.functional.interpolate(
-        image, scale_factor=3, mode="nearest")[0])
-
-
 # ---- the figure -----------------------------------------------------------------------------
-
-def test_show_captions_has_each_digit_once_and_marks_exactly_the_unseen_by_their_rule(shop):
-    captions, unseen = show_captions(shop)
-    factors = torch.tensor([shop.world.grammar.parse(caption) for caption in captions])
-    assert factors[:, 0].tolist() == list(range(10)) and (factors[:, 1] != factors[:, 2]).all()
-    assert is_unseen(factors).tolist() == unseen and sum(unseen) == 5
-
-
-def test_show_captions_of_photographs_has_each_class_once_and_marks_none(photos):
-    captions, unseen = show_captions(photos)
-    assert [photos.world.grammar.parse(caption) for caption in captions] \
-        == [(label,) for label in range(10)] and not any(unseen)
-
 
 STRIP, IMAGES = torch.rand(5, 40, 3, 16, 16) * 2 - 1, torch.rand(40, 3, 32, 32) * 2 - 1
 
@@ -203,32 +167,34 @@ def page(monkeypatch):
         pages.append(self)
         return save(self, *args, **options)
 
-    def known(road, captions, generator, trace):
-        trace += [(x, STRIP[-1]) for x in STRIP]
+    def known(captions, generator, trace=None):
+        if trace is not None:                                  # which unclip has, and dalle not
+            trace += [(x, STRIP[-1]) for x in STRIP]
         return IMAGES
     monkeypatch.setattr(Figure, "savefig", noting)
-    monkeypatch.setattr(demo, "caption_to_picture", known)
+    monkeypatch.setattr(Workshop, "painter", lambda self, model: known)
     return pages
 
 
-def longest(workshop) -> tuple[list[str], list[bool]]:
+def longest(world) -> tuple[list[str], list[bool]]:
     """The longest captions of this world, all of them marked."""
-    return sorted(workshop.world.grammar.every(), key=len)[-10:], [True] * 10
+    return sorted(world.grammar.every(), key=len)[-10:], [True] * 10
 
 
-@pytest.mark.parametrize("captions", [show_captions, longest])
+@pytest.mark.parametrize("captions, model, strip", [
+    (show_captions, "unclip", 11), (longest, "unclip", 11), (longest, "dalle", 9)])
 def test_figure_is_a_png_in_which_no_text_is_cut_or_lies_on_another(
-        shop, tmp_path, monkeypatch, page, captions):
+        shop, tmp_path, monkeypatch, page, captions, model, strip):
     """By the boxes that matplotlib says each text and each picture takes up."""
     monkeypatch.setattr(demo, "show_captions", captions)
-    figure(shop, RESULT, tmp_path / "x.png")
+    figure(shop, {**RESULT, "model": model}, tmp_path / "x.png")
     with Image.open(tmp_path / "x.png") as picture:
         picture.load()
         assert picture.format == "PNG"
     renderer = FigureCanvasAgg(page[-1]).get_renderer()
     words = [text.get_window_extent(renderer) for text in page[-1].texts if text.get_text()]
     boxes = words + [axes.get_window_extent(renderer) for axes in page[-1].axes]
-    assert len(page[-1].axes) == 4 * 10 + 11
+    assert len(page[-1].axes) == 4 * 10 + strip
     for i, box in enumerate(boxes):
         assert 0 < box.x0 and box.x1 < page[-1].bbox.width, i
         assert 0 < box.y0 and box.y1 < page[-1].bbox.height, i
@@ -238,7 +204,7 @@ def test_figure_is_a_png_in_which_no_text_is_cut_or_lies_on_another(
 def test_figure_says_the_captions_the_accuracy_and_which_are_unseen(shop, tmp_path, page):
     figure(shop, RESULT, tmp_path / "x.png")
     texts = [" ".join(text.get_text().split()) for text in page[-1].texts]
-    captions, unseen = show_captions(shop)
+    captions, unseen = show_captions(shop.world)
     assert all(caption in texts for caption in captions)
     assert texts.count("unseen combination") == sum(unseen)
     assert "97.6 %" in texts[0] and "95.1 %" in texts[0] and "1234 pictures" in texts[1]
@@ -251,6 +217,18 @@ def test_figure_shows_four_samples_a_caption_in_order_and_in_the_strip_the_way_t
     for picture, image in zip(shown[:40], IMAGES, strict=True):
         assert np.array_equal(picture, to_pixels(image))
     which = next(i for i in range(40) if np.array_equal(shown[-1], to_pixels(IMAGES[i])))
-    assert which % 4 == 0 and show_captions(shop)[1][which // 4]           # an unseen one
+    assert which % 4 == 0 and show_captions(shop.world)[1][which // 4]           # an unseen one
     for picture, step in zip(shown[40:-1], [0, 0, 1, 2, 2, 2, 3, 4, 4, 4], strict=True):
         assert np.array_equal(picture, to_pixels(STRIP[step, which]))
+
+
+def test_the_strip_of_dalle_shows_rows_of_codes_as_they_come_and_ends_with_the_picture(
+        shop, tmp_path, page):
+    """Of 8 rows of codes each is 4 rows of pixels: above the picture, below it one grey."""
+    figure(shop, {**RESULT, "model": "dalle"}, tmp_path / "x.png")
+    strip = [axes.images[0].get_array() for axes in page[-1].axes][40:]
+    picture = to_pixels(IMAGES[len(IMAGES) // 2])
+    for rows, shown in enumerate(strip):
+        assert np.array_equal(shown[:4 * rows], picture[:4 * rows])
+        assert (shown[4 * rows:] == strip[0][0, 0]).all()
+    assert len(strip) == 9 and page[-1].texts[0].get_text().startswith("minidalle's DALL-E draws")

@@ -11,18 +11,22 @@ import warnings
 from pathlib import Path
 from urllib.error import URLError
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from minidalle import data, download, recipes
+from minidalle import dalle, data, download, recipes
 from minidalle.__main__ import folder_and_picture, main
-from minidalle.checkpoint import read_checkpoint
+from minidalle.checkpoint import FORMAT, read_checkpoint, write
+from minidalle.pictures import to_pixels
+from minidalle.recipes import Workshop
+from minidalle.train import seeded
 
 pytestmark = pytest.mark.usefixtures("quick")
 
-COMMANDS = ("demo", "train", "draw", "score")
-STAGES = ("judge", "clip", "prior", "decoder", "upsampler")
+COMMANDS = ("demo", "compare", "train", "draw", "score")
+STAGES = ("judge", "clip", "prior", "decoder", "upsampler")    # of the demo, without --model
 SEVEN = "a red seven on blue"
 
 
@@ -95,6 +99,7 @@ def test_demo_json_has_the_agreed_keys(smoke):
     assert agreed <= result.keys()
     assert set(result["test"]) == set(result["unseen"]) == {"digit", "ink", "paper", "all"}
     assert list(result["seconds"]) == [*STAGES, "score", "figure", "total"]
+    assert smoke.trained == set(STAGES)                        # and nothing of the other road
     assert result["data"] == "drawn" and result["seed"] == 0
     assert all(0 <= share <= 1 for split in ("test", "unseen") for share in result[split].values())
 
@@ -123,6 +128,35 @@ def test_a_second_demo_loads_every_model_says_so_and_measures_the_same(
     assert {k: v for k, v in first.items() if k not in changing} \
         == {k: v for k, v in second.items() if k not in changing}
     assert (runs / "demo.png").read_bytes() == (smoke.folder / "demo.png").read_bytes()
+
+
+def test_demo_of_the_other_road_writes_files_of_its_own_and_needs_nothing_of_the_first(
+        runs, no_training, capsys):
+    for stage in ("prior", "decoder", "upsampler"):
+        (runs / "drawn-smoke-0" / f"{stage}.pt").unlink()
+    assert call("demo", out=runs, model="dalle") == 0
+    result, said = json.loads((runs / "demo-dalle.json").read_text()), capsys.readouterr().out
+    assert list(result["seconds"]) == ["judge", "clip", "dvae", "dalle", "score", "figure", "total"]
+    assert result["model"] == "dalle" and f"picture: {runs / 'demo-dalle.png'}\n" in said
+    with Image.open(runs / "demo-dalle.png") as picture:
+        picture.load()
+    assert not (runs / "demo.png").exists()
+
+
+@pytest.mark.parametrize("words, stages", [
+    (["dalle"], ["dvae", "dalle"]), (["--model", "dalle"], ["judge", "clip", "dvae", "dalle"]),
+    ([], list(STAGES)), (["--model", "dalle", "prior"], ["clip", "prior"])])
+def test_train_trains_a_stage_of_any_road_and_what_it_needs_or_a_whole_road(
+        tmp_path, monkeypatch, words, stages):
+    """By a fit that notes the stage and leaves it as it is."""
+    trained = []
+
+    def fit(model, batch, config, seed, path, settings):
+        trained.append(path.stem)
+        write(path, lambda part: torch.save({"format": FORMAT, "settings": {}, "seconds": 0}, part))
+        return model.eval()
+    monkeypatch.setattr(recipes, "fit", fit)
+    assert call("train", *words, out=tmp_path) == 0 and trained == stages
 
 
 def test_fresh_trains_anew_what_would_have_been_loaded(runs, trained):
@@ -231,19 +265,136 @@ def test_of_ten_thousand_characters_it_notes_how_much_was_read_and_draws(
         picture.load()
 
 
+# ---- draw: the other road, and the knobs ----------------------------------------------------
+
+def pixels(path: Path) -> np.ndarray:
+    with Image.open(path) as picture:
+        return np.asarray(picture.convert("RGB"))
+
+
+@pytest.mark.parametrize("options, knobs", [
+    ({}, {}), ({"guidance": 3.5}, {"guidance": 3.5}), ({"temperature": 0}, {"temperature": 0.0}),
+    ({"top-k": 2}, {"top_k": 2}), ({"top-p": 0.5}, {"top_p": 0.5}), ({"best": 3}, {"best_of": 3})])
+def test_every_knob_on_the_command_line_is_that_of_caption_to_picture(runs, options, knobs):
+    """The file, beside the picture that the function draws with the knob by its own name."""
+    assert call("draw", SEVEN, out=runs, model="dalle", scale=1, **options) == 0
+    shop = Workshop(budget="smoke", folder=runs, device="cpu", say=lambda line: None)
+    image = dalle.caption_to_picture(shop.dalle_road(), [SEVEN], seeded(0), **knobs)[0]
+    assert np.array_equal(pixels(runs / "draw.png"), to_pixels(image))
+
+
+def test_guidance_of_unclip_is_that_of_its_caption_to_picture(runs):
+    assert call("draw", SEVEN, out=runs, scale=1, guidance=0.5) == 0
+    shop = Workshop(budget="smoke", folder=runs, device="cpu", say=lambda line: None)
+    image = shop.painter("unclip")([SEVEN], seeded(0), guidance=0.5)[0]
+    assert np.array_equal(pixels(runs / "draw.png"), to_pixels(image))
+
+
+def test_train_dalle_is_enough_to_draw_with_it_and_the_best_of_n_needs_clip_too(tmp_path, capsys):
+    assert call("train", "dalle", out=tmp_path) == 0
+    assert call("draw", SEVEN, "--model", "dalle", out=tmp_path) == 0
+    capsys.readouterr()
+    assert call("draw", SEVEN, "--model", "dalle", "--best", 2, out=tmp_path) == 2
+    error = capsys.readouterr().err
+    assert says_one_sentence(error) and "no trained clip in" in error
+    assert "demo --model dalle --budget smoke --out" in error
+
+
+@pytest.mark.parametrize("words", [["--temperature", "0.5"], ["--top-k", "3"], ["--top-p", "1"],
+                                   ["--complete", "half.png", "--model", "unclip"]])
+def test_a_knob_given_to_the_model_that_does_not_have_it_is_told_in_one_sentence(
+        runs, capsys, words):
+    assert call("draw", SEVEN, *words, out=runs) == 2
+    error = capsys.readouterr().err
+    assert says_one_sentence(error) and f"{words[0]} is of no use to unclip" in error
+    assert "--model dalle" in error
+
+
+# ---- draw --complete ------------------------------------------------------------------------
+
+@pytest.fixture
+def half(tmp_path) -> Path:
+    """The upper half of a picture of random pixels, each of them eight by eight."""
+    path, g = tmp_path / "half.png", torch.Generator().manual_seed(0)
+    small = torch.randint(256, (16, 32, 3), generator=g, dtype=torch.uint8).numpy()
+    Image.fromarray(small).resize((256, 128), Image.NEAREST).save(path)
+    return path
+
+
+def test_completion_keeps_the_given_rows_in_every_picture_and_the_file_as_it_was(runs, half):
+    """Two captions, three samples, best of two; below the given rows the samples differ."""
+    given, before = pixels(half), half.read_bytes()
+    assert call("draw", SEVEN, "a pink 3 on black paper", "--complete", half, out=runs, samples=3,
+                best=2) == 0
+    page = pixels(runs / "draw.png")
+    assert page.shape == (8 * 65, 8 * 98, 3) and half.read_bytes() == before
+    pictures = [page[264 * i:, 264 * j:][:256, :256] for i in range(2) for j in range(3)]
+    assert all(np.array_equal(picture[:128], given) for picture in pictures)
+    assert len({picture[128:].tobytes() for picture in pictures}) == 6
+
+
+def test_completion_is_that_of_the_function_complete(runs, half):
+    assert call("draw", SEVEN, "--complete", half, out=runs, scale=1, temperature=0.5) == 0
+    shop = Workshop(budget="smoke", folder=runs, device="cpu", say=lambda line: None)
+    upper = torch.from_numpy(pixels(half)[::8, ::8].copy()).permute(2, 0, 1)[None] / 127.5 - 1
+    image = dalle.complete(shop.dalle_road(), [SEVEN], upper, seeded(0), temperature=0.5)[0]
+    assert np.array_equal(pixels(runs / "draw.png"), to_pixels(image))
+
+
+@pytest.mark.parametrize("completing", [False, True])
+def test_the_likeliest_code_alone_is_temperature_zero(runs, half, completing):
+    """--top-k 1 and a small --top-p leave one code to choose from, whatever the temperature."""
+    given, drawn = ["--complete", half] if completing else ["--model", "dalle"], []
+    for knob in ({}, {"temperature": 0}, {"top-k": 1, "temperature": 9}, {"top-p": 0.001}):
+        assert call("draw", SEVEN, *given, out=runs, scale=1, **knob) == 0
+        drawn.append(pixels(runs / "draw.png"))
+    assert np.array_equal(drawn[1], drawn[2]) and np.array_equal(drawn[1], drawn[3])
+    assert not np.array_equal(drawn[0], drawn[1])
+
+
+def test_the_given_file_is_never_written_over_even_by_another_name(runs, half, capsys):
+    before = half.read_bytes()
+    (half.parent / "link.png").symlink_to(half)
+    for out in (half, half.parent / "link.png"):
+        assert main(["draw", SEVEN, "--complete", str(half), "--budget", "smoke", "--out",
+                     str(out)]) == 2
+        error = capsys.readouterr().err
+        assert says_one_sentence(error) and "written over the picture to complete" in error
+    assert half.read_bytes() == before
+
+
+def test_a_picture_that_cannot_be_completed_is_told_before_any_training(
+        tmp_path, capsys, no_training):
+    (tmp_path / "text.png").write_text("a red seven")
+    Image.new("RGB", (20, 30)).save(tmp_path / "tall.png")
+    for name, message in (("none", "there is no file"), ("text", "is not a picture"),
+                          ("tall", "is 20 x 30 pixels")):
+        assert call("draw", SEVEN, "--train", "--complete", tmp_path / f"{name}.png",
+                    out=tmp_path / "runs") == 2
+        error = capsys.readouterr().err
+        assert says_one_sentence(error) and message in error
+    assert not (tmp_path / "runs").exists()
+
+
 # ---- models that are missing or do not fit --------------------------------------------------
 
-@pytest.mark.parametrize("command, words", [("draw", [SEVEN]), ("score", [])])
+@pytest.mark.parametrize("command, words, missing, model", [
+    ("draw", [SEVEN], "clip, prior, decoder, upsampler", []),
+    ("score", [], "judge, clip, prior, decoder, upsampler", []),
+    ("draw", [SEVEN, "--model", "dalle"], "dvae, dalle", ["--model", "dalle"]),
+    ("score", ["--model", "dalle"], "judge, clip, dvae, dalle", ["--model", "dalle"])])
 def test_before_any_training_the_command_to_run_is_named_and_is_the_right_one(
-        tmp_path, monkeypatch, capsys, trained, command, words):
+        tmp_path, monkeypatch, capsys, trained, command, words, missing, model):
     monkeypatch.setenv("MINIDALLE_BUDGET", "smoke")
     folder = tmp_path / "my runs"
     asked = [command, *words, "--seed", "3", "--out", str(folder)]
     assert main(asked) == 2 and trained == []
     error = capsys.readouterr().err
-    assert says_one_sentence(error) and "no trained clip, prior, decoder, upsampler in" in error
+    assert says_one_sentence(error) and f"no trained {missing} in" in error
+    assert not folder.exists()
     advice = shlex.split(re.search("run '(.*)' first, or add --train", error)[1].replace("'", '"'))
-    assert advice == ["python", "-m", "minidalle", "demo", "--seed", "3", "--out", str(folder)]
+    assert advice == ["python", "-m", "minidalle", "demo", *model, "--seed", "3", "--out",
+                      str(folder)]
 
 
 def test_the_options_that_are_named_make_drawing_possible(tmp_path, capsys):
@@ -297,7 +448,7 @@ def test_a_prior_that_learned_from_another_clip_is_refused_by_that_clip(runs, ca
 
 # ---- what cannot work, found before the training --------------------------------------------
 
-@pytest.mark.parametrize("command, words", [("demo", []), ("train", []),
+@pytest.mark.parametrize("command, words", [("demo", []), ("train", []), ("compare", []),
                                             ("draw", [SEVEN, "--train"])])
 def test_a_file_in_the_folders_place_is_told_before_any_training(
         tmp_path, capsys, no_training, command, words):
@@ -305,7 +456,15 @@ def test_a_file_in_the_folders_place_is_told_before_any_training(
     assert call(command, *words, out=tmp_path / "file") == 2
     error = capsys.readouterr().err
     assert says_one_sentence(error) and "cannot be written" in error and "--out" in error
+    assert "because" in error and f"{tmp_path / 'file'} is a file" in error
     assert (tmp_path / "file").read_text() == "in the way"
+
+
+@pytest.mark.parametrize("command", ["train", "score"])
+def test_a_png_as_out_is_refused_where_no_picture_is_drawn(tmp_path, capsys, no_training, command):
+    assert call(command, out=tmp_path / "x.png") == 2
+    error = capsys.readouterr().err
+    assert says_one_sentence(error) and f"{command} draws no picture" in error
 
 
 def test_a_folder_in_the_pictures_place_is_told_before_any_training(tmp_path, capsys, no_training):
@@ -339,7 +498,13 @@ def test_a_stage_that_does_not_exist_is_told_with_those_that_do(tmp_path, capsys
     [], ["paint"], ["draw"], ["demo", "--data", "faces"], ["demo", "--budget", "huge"],
     ["demo", "--seed", "-1"], ["demo", "--seed", "1.5"], ["demo", "--seed", "1" + "0" * 30],
     ["draw", SEVEN, "--samples", "0"], ["draw", SEVEN, "--scale", "65"],
-    ["draw", SEVEN, "--samples", "\u00b2"], ["score", "--samples", "3"]])
+    ["draw", SEVEN, "--samples", "\u00b2"], ["score", "--samples", "3"],
+    ["draw", SEVEN, "--model", "gan"], ["draw", SEVEN, "--best", "0"],
+    ["draw", SEVEN, "--guidance", "-1"], ["draw", SEVEN, "--guidance", "nan"],
+    ["draw", SEVEN, "--guidance", "much"], ["draw", SEVEN, "--temperature", "inf"],
+    ["draw", SEVEN, "--top-p", "0"], ["draw", SEVEN, "--top-p", "1.01"],
+    ["draw", SEVEN, "--top-k", "0"], ["compare", "--samples", "3"],
+    ["compare", "--model", "dalle"]])
 def test_wrong_words_on_the_command_line_end_with_2_and_usage(capsys, words):
     with pytest.raises(SystemExit) as end:
         main(words)
@@ -398,6 +563,31 @@ def test_ctrl_c_ends_with_130_and_the_same_command_goes_on_to_the_same_bits(
     assert same_weights(path, smoke.models / "clip.pt")
 
 
+def test_a_fresh_training_that_was_stopped_goes_on_without_fresh_and_nothing_else_is_lost(
+        runs, monkeypatch, capsys):
+    """Stopped at the second of four steps, over a trained CLIP; then the same bits as ever."""
+    path, batch, count = runs / "drawn-smoke-0" / "clip.pt", data.Digits.batch, iter(range(100))
+    whole = path.read_bytes()
+    names = sorted(file.name for file in path.parent.iterdir())
+
+    def interrupted(self, *args):
+        assert next(count) > 1 or path.read_bytes() == whole   # while it trains, the old one stays
+        if next(count) > 1:
+            os.kill(os.getpid(), signal.SIGINT)
+        return batch(self, *args)
+    monkeypatch.setattr(data.Digits, "batch", interrupted)
+    assert main(["train", "clip", "--fresh", "--budget", "smoke", "--device", "cpu", "--out",
+                 str(runs)]) == 130
+    assert "without --fresh, the same command goes on from here" in capsys.readouterr().err
+    state = read_checkpoint(path)
+    assert not state["finished"] and state["step"] == 2
+    assert sorted(file.name for file in path.parent.iterdir()) == names
+    monkeypatch.setattr(data.Digits, "batch", batch)
+    before = runs.parent / "before.pt"
+    before.write_bytes(whole)
+    assert call("train", "clip", out=runs) == 0 and same_weights(path, before)
+
+
 def test_ctrl_c_during_fresh_says_that_without_it_the_run_goes_on(tmp_path, monkeypatch, capsys):
     def stop(*args):
         raise KeyboardInterrupt
@@ -428,6 +618,7 @@ def test_help_names_every_command_and_is_quick_to_read(capsys):
     for command in COMMANDS:
         assert re.search(rf"^    {command}  +\w", done.stdout, re.MULTILINE)
     assert max(map(len, done.stdout.splitlines())) <= 100
+    assert all(stage in done.stdout for stage in recipes.STAGES)
     for command in COMMANDS:
         with pytest.raises(SystemExit) as end:
             main([command, "--help"])

@@ -5,10 +5,10 @@ from dataclasses import asdict
 import pytest
 import torch
 
-from minidalle import recipes
+from minidalle import dalle, recipes, unclip
 from minidalle.checkpoint import fingerprint, read_checkpoint
 from minidalle.data import Digits, is_unseen
-from minidalle.recipes import FITS, PURPOSE, SECONDS, STAGES, Workshop, fit_config
+from minidalle.recipes import FITS, PURPOSE, ROADS, SECONDS, STAGES, Workshop, fit_config
 from minidalle.train import seeded
 
 pytestmark = pytest.mark.usefixtures("quick")
@@ -46,8 +46,7 @@ def batches(copied, monkeypatch):
 
 
 def train_all(shop: Workshop) -> Workshop:
-    for stage in STAGES:
-        getattr(shop, stage)()
+    shop.make(STAGES)
     return shop
 
 
@@ -97,12 +96,49 @@ def test_prior_and_decoder_learn_the_vectors_of_the_very_clip_they_are_used_with
 def test_models_fit_together_as_one_road_and_are_done_learning(shop):
     road = shop.unclip()
     assert [road.clip, road.prior, road.decoder, road.upsampler] == \
-        [shop.models[stage] for stage in STAGES[1:]]
+        [shop.models[stage] for stage in ROADS["unclip"]]
     assert road.upsampler.config.small == road.decoder.config.size
     assert road.upsampler.config.size == shop.world.size
     assert road.clip.config.vocab == road.tokenizer.vocab_size
+    other = shop.dalle_road()
+    assert [other.clip, other.dvae, other.dalle] == [shop.models[stage] for stage in ROADS["dalle"]]
+    assert other.dvae.config.size == shop.world.size and other.dalle.config.pad == 0
+    assert (other.dalle.config.codes, other.dalle.config.grid, other.dalle.config.vocab) \
+        == (other.dvae.config.codes, other.dvae.config.grid, road.tokenizer.vocab_size)
     for model in shop.models.values():
         assert not model.training and not any(p.requires_grad for p in model.parameters())
+
+
+def test_dalle_learns_the_codes_of_the_very_dvae_that_paints_them(batches):
+    """The same batch, drawn again from the world and encoded by hand."""
+    batches, shop = batches
+    drawn = shop.world.batch(16, "train", seeded(5))
+    ids, codes = batches["dalle"](16, seeded(5))
+    assert torch.equal(ids, shop.tokenizer.batch(drawn.captions))
+    assert torch.equal(codes, shop.dvae().encode(drawn.images)) and codes.shape == (16, 64)
+
+
+def test_the_schedules_of_the_dvae_end_with_its_training(shop):
+    assert shop.dvae().config.steps == fit_config("dvae", "smoke").steps == 4
+
+
+@pytest.mark.parametrize("model, alone", [("unclip", unclip.caption_to_picture),
+                                          ("dalle", dalle.caption_to_picture)])
+def test_a_painter_is_caption_to_picture_of_that_road_with_its_models_in_place(shop, model, alone):
+    road = shop.unclip() if model == "unclip" else shop.dalle_road()
+    captions = ["a red seven on blue", "a pink 3 on black paper"]
+    images = shop.painter(model)(captions, seeded(3), guidance=3.0)
+    assert torch.equal(images, alone(road, captions, seeded(3), guidance=3.0))
+    assert images.shape == (2, 3, 32, 32)
+
+
+def test_dalle_paints_without_any_clip_and_a_road_that_is_none_is_told(copied):
+    shop = workshop(copied)
+    shop.path("clip").unlink()
+    shop.painter("dalle")(["a red seven on blue"], seeded(0))
+    assert not shop.path("clip").exists()
+    with pytest.raises(ValueError, match="no road 'gan'; choose one of unclip, dalle"):
+        shop.painter("gan")
 
 
 def test_a_model_is_loaded_once_and_counts_the_seconds_it_took_to_train(shop):
@@ -133,15 +169,16 @@ def test_data_seed_and_budget_each_have_a_folder_of_their_own(tmp_path, monkeypa
 
 # ---- checkpoints ----------------------------------------------------------------------------
 
-def test_missing_names_what_a_caption_needs_and_an_unfinished_training_is_missing(copied):
-    assert workshop(copied, seed=1).missing() == ["clip", "prior", "decoder", "upsampler"]
+def test_missing_names_what_is_asked_for_and_an_unfinished_training_is_missing(copied):
+    assert workshop(copied, seed=1).missing(STAGES) == list(STAGES)
     shop = workshop(copied)
-    assert shop.missing() == []
+    assert shop.missing(STAGES) == []
     state = read_checkpoint(shop.path("decoder"))
     torch.save({**state, "finished": False}, shop.path("decoder"))
-    shop.path("judge").unlink()                                # measures, and draws nothing
+    shop.path("judge").unlink()
     shop.path("upsampler").unlink()
-    assert shop.missing() == ["decoder", "upsampler"]
+    assert shop.missing(ROADS["unclip"]) == ["decoder", "upsampler"]
+    assert shop.missing(("judge", *ROADS["dalle"])) == ["judge"]
 
 
 @pytest.mark.parametrize("stage", ["prior", "decoder"])
@@ -153,6 +190,26 @@ def test_a_stage_that_learned_from_another_clip_is_refused_by_its_fingerprint(co
     new = fingerprint(shop.clip())
     with pytest.raises(ValueError, match=rf"{stage}.pt was made with \w*clip\w* = {old}, .*{new}"):
         getattr(shop, stage)()
+
+
+def test_dalle_that_learned_from_another_dvae_is_refused_by_its_fingerprint(copied):
+    shop = workshop(copied)
+    old = fingerprint(shop.dvae())
+    with torch.no_grad():
+        shop.dvae().book.view(-1)[0] += 1
+    with pytest.raises(ValueError, match=rf"dalle.pt was made with taught_by_dvae = {old}, "):
+        shop.dalle()
+
+
+def test_a_checkpoint_from_before_there_were_two_roads_still_loads(copied, monkeypatch):
+    """Such a one says of every stage which CLIP taught it, and None where none did."""
+    shop = workshop(copied)
+    for stage in ("clip", "upsampler", "prior"):
+        state = read_checkpoint(shop.path(stage))
+        state["settings"].setdefault("taught_by_clip", None)
+        torch.save(state, shop.path(stage))
+    monkeypatch.setattr(recipes, "fit", None)                  # so nothing can be trained
+    shop.make(("clip", "upsampler", "prior"))
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -171,6 +228,18 @@ def test_fresh_throws_away_what_was_there_whole_or_not(copied):
     shop.path("judge").write_bytes(b"truncated")
     shop.judge()
     assert read_checkpoint(shop.path("judge"))["finished"]
+
+
+def test_fresh_that_fails_or_is_stopped_at_once_leaves_what_was_there(copied, monkeypatch):
+    shop = workshop(copied, fresh=True)
+    before = {path: path.read_bytes() for path in shop.folder.iterdir()}
+
+    def fail(*args):
+        raise FloatingPointError("the loss is nan")
+    monkeypatch.setattr(Digits, "batch", fail)
+    with pytest.raises(FloatingPointError):
+        shop.clip()
+    assert {path: path.read_bytes() for path in shop.folder.iterdir()} == before
 
 
 def test_each_stage_says_what_it_does_and_on_the_cpu_budget_how_long(tmp_path, monkeypatch, smoke):

@@ -1,0 +1,123 @@
+"""What can be typed after python -m minidalle: the commands, their options, their help."""
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+from minidalle.data import WORLDS
+from minidalle.recipes import ROADS, STAGES
+from minidalle.train import BUDGETS
+
+EXAMPLES = """examples:
+  python -m minidalle demo                  train everything, score it, draw runs/demo.png
+  python -m minidalle draw "a red seven on blue" --out seven.png
+  python -m minidalle draw "a red seven on blue" "a pink 3 on black paper" --samples 4
+  python -m minidalle demo --data mnist     the same with handwritten digits
+  python -m minidalle compare               both models on the same captions: runs/compare.png
+  python -m minidalle draw --model dalle "a red seven on blue" --best 8
+  python -m minidalle draw --complete half.png "a red seven on blue"
+  python -m minidalle train dalle           train (or load) this stage and what it learns from
+  python -m minidalle score                 measure what is trained
+
+The models are two roads from caption to picture: unclip, that of DALL-E 2 (stages clip, prior,
+decoder, upsampler), and dalle, that of DALL-E (stages clip, dvae, dalle). The judge measures.
+
+A run belongs to its data, budget and seed: its models lie in runs/DATA-BUDGET-SEED, each with a
+CSV log and a picture of its loss. A second run loads them; --fresh trains anew; Ctrl-C stops a
+training, and the same command takes it up again."""
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands share the options that say which models are meant."""
+    line = argparse.ArgumentParser(
+        prog="python -m minidalle", epilog=EXAMPLES,
+        description="Captions become pictures, by models trained on this machine.",
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = line.add_subparsers(dest="command", required=True, metavar="command")
+
+    def command(name: str, help: str) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=help, description=help, parents=[common()])
+
+    demo = command("demo", "train or load every model, score them, draw the demo picture")
+    compare = command("compare", "train or load both roads; one table and one picture of both")
+    train = command("train", "train the models, or only some of them and what they need")
+    draw = command("draw", "draw captions with the trained models")
+    score = command("score", "measure the trained models with the judge")
+    for one in (demo, train, draw, score):
+        one.add_argument("--model", choices=ROADS, help="the road: unclip (default) or dalle")
+    train.add_argument("stages", nargs="*", metavar="stage",
+                       help=f"{', '.join(STAGES)} (default: judge and those of --model)")
+    for one in (score, compare):
+        one.add_argument("--samples", type=whole(4, 10 ** 6), help="pictures a row (default 1000)")
+    compare.add_argument("--json", type=Path, metavar="FILE",
+                         help="where the table is written as JSON (default: beside the picture)")
+    add_drawing(draw)
+    for needy in (draw, score):
+        needy.add_argument("--train", action="store_true", help="train first what is missing")
+    return line
+
+
+def common() -> argparse.ArgumentParser:
+    """Options of every command: which models are meant, and where they are."""
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--data", choices=WORLDS, default="drawn",
+                        help="digits drawn from fonts (default), MNIST's digits, or CIFAR-10")
+    common.add_argument("--seed", type=whole(0, 2 ** 32 - 1), default=0,
+                        help="same seed, same picture (default 0)")
+    common.add_argument("--budget", choices=BUDGETS,
+                        help="how long to train: smoke (seconds, learns nothing), cpu (minutes), "
+                             "gpu; default: MINIDALLE_BUDGET, or gpu where there is one, else cpu")
+    common.add_argument("--out", type=Path, metavar="PATH",
+                        help="the folder of the models and of what is written (default runs); or, "
+                             "ending in .png, only the picture's file")
+    common.add_argument("--device", help="cuda, mps or cpu (default: the best one here)")
+    common.add_argument("--fresh", action="store_true",
+                        help="train anew, in place of what was trained before")
+    return common
+
+
+def add_drawing(draw: argparse.ArgumentParser) -> None:
+    """What is drawn, and the knobs: those left alone stay as the model has them."""
+    draw.add_argument("captions", nargs="+", metavar="caption",
+                      help="what to draw, each in quotation marks; one row of pictures for each")
+    draw.add_argument("--samples", type=whole(1, 1000), default=1,
+                      help="pictures for each caption (default 1)")
+    draw.add_argument("--scale", type=whole(1, 64), default=8,
+                      help="screen pixels for each pixel of the picture (default 8)")
+    draw.add_argument("--best", type=whole(1, 1000), default=1, metavar="N",
+                      help="draw N for each picture and keep the one that CLIP likes best")
+    draw.add_argument("--guidance", type=number(0, 100), metavar="G",
+                      help="how far to exaggerate the caption: 0 forgets it, 1 is as learnt")
+    only = draw.add_argument_group("only with --model dalle")
+    only.add_argument("--temperature", type=number(0, 100), metavar="T",
+                      help="of the choice of codes: 0 takes the likeliest, 1 as learnt")
+    only.add_argument("--top-k", type=whole(1, 10 ** 6), metavar="K",
+                      help="choose among the K likeliest codes")
+    only.add_argument("--top-p", type=number(0.001, 1), metavar="P",
+                      help="choose among the likeliest codes that together reach the share P")
+    only.add_argument("--complete", type=Path, metavar="FILE",
+                      help="go on below the upper half of this square picture, or below all of a "
+                           "flatter one")
+
+
+def whole(least: int, most: int) -> Callable[[str], int]:
+    """For argparse: a text as a whole number between two others, both included."""
+    def read(text: str) -> int:
+        if not text.isdecimal() or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a whole number from {least} "
+                                             f"to {most}")
+        return int(text)
+    return read
+
+
+def number(least: float, most: float) -> Callable[[str], float]:
+    """For argparse: a text as a number between two others, both included."""
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")               # which lies nowhere
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a number from {least} to "
+                                             f"{most}")
+        return value
+    return read

@@ -1,0 +1,124 @@
+r"""Pictures: between tensors, files and the page of a figure.
+
+in -> out   images (B, 3, H, W) in [-1, 1] <-> pixels, files; captions and images -> a row on a page
+idea        What the command line, the demo and the comparison share: which captions a figure shows,
+            how a picture becomes pixels and comes back, and how it is laid on a page, in inches.
+left out    any resampling of what was drawn: every pixel is shown as a clean square
+"""
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+CELL, GAP, LABEL, EDGE = 0.92, 0.05, 2.1, 0.3      # of a figure, in inches
+RED, GREY = "#b3261e", "0.35"
+
+
+# ---- pixels ---------------------------------------------------------------------------------
+
+def to_pixels(image: Tensor) -> np.ndarray:
+    """(3, H, W) in [-1, 1] -> (H, W, 3) uint8 for Pillow and matplotlib."""
+    return ((image.clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0).cpu().numpy()
+
+
+def tile(images: Tensor, columns: int, scale: int = 8, gap: int = 1) -> Tensor:
+    """Pictures (N, 3, H, W) in rows of `columns`, enlarged, with white gaps -> (3, h, w)."""
+    images = images.repeat_interleave(scale, -1).repeat_interleave(scale, -2)
+    gap *= scale
+    images = torch.nn.functional.pad(images, (0, gap, 0, gap), value=1.0)
+    rows = [torch.cat(list(row), dim=-1) for row in images.split(columns)]
+    return torch.cat(rows, dim=-2)[:, :-gap, :-gap]
+
+
+def read_picture(path: Path) -> Image.Image:
+    """A picture to be completed, from a file of any mode and of any size that is not taller than
+    wide: as RGB, what is transparent in it laid over white."""
+    if not path.exists():
+        raise ValueError(f"there is no file {path}; name a picture")
+    try:
+        with Image.open(path) as file:
+            image = ImageOps.exif_transpose(file)              # as a camera held it
+            if image.mode.startswith("I"):                     # 16 bits of grey
+                image = Image.fromarray((np.asarray(image) // 256).clip(0, 255).astype(np.uint8))
+            image = image.convert("RGBA")
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{path} is not a picture that Pillow can read ({error}); name one, for "
+                         "example a .png") from error
+    if image.height > image.width:
+        raise ValueError(f"{path} is {image.width} x {image.height} pixels; give a picture that is "
+                         "as wide as high, or its upper part alone")
+    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+
+
+def upper_rows(image: Image.Image, size: int, step: int) -> Tensor:
+    """What is given of a picture from `read_picture` -> (3, h, size), h a multiple of `step`.
+
+    A square picture gives its upper half, a flatter one all that it shows; both from the top, and
+    at least one step of it.
+    """
+    wide, high = image.size
+    high = high / 2 if high == wide else high
+    rows = max(1, int(high * size / wide / step)) * step
+    part = (0, 0, wide, min(high, rows * wide / size))
+    small = image.resize((size, rows), Image.Resampling.BOX, part)
+    return torch.from_numpy(np.array(small)).permute(2, 0, 1) / 127.5 - 1
+
+
+# ---- the page of a figure -------------------------------------------------------------------
+
+def show_captions(world) -> tuple[list[str], list[bool]]:
+    """One caption for each value of the first factor; every second one from `unseen`."""
+    captions, unseen = [], []
+    templates = len(world.grammar.templates)
+    for value in range(len(world.grammar.values[0])):
+        marked = "unseen" in world.splits and value % 2 == 1
+        choices = [[value]]
+        if "unseen" in world.splits:
+            choices = world.combinations["unseen" if marked else "test"]
+            choices = choices[choices[:, 0] == value].tolist()
+        captions.append(world.grammar.caption(choices[7 * value % len(choices)], value % templates))
+        unseen.append(marked)
+    return captions, unseen
+
+
+def put_text(page, left: float, bottom: float, text: str, **style) -> None:
+    """Text at a place in inches."""
+    page.text(left / page.get_figwidth(), bottom / page.get_figheight(), text, va="center", **style)
+
+
+def put_picture(page, left: float, bottom: float, image: Tensor, side: float = CELL - GAP,
+                frame: str = "0.6") -> None:
+    """A picture at a place in inches, each of its pixels a clean square."""
+    wide, high = page.get_size_inches()
+    axes = page.add_axes((left / wide, bottom / high, side / wide, side / high))
+    axes.imshow(to_pixels(image), interpolation="nearest")
+    axes.set(xticks=[], yticks=[])
+    for spine in axes.spines.values():
+        spine.set(color=frame, linewidth=1.2)
+
+
+def put_row(page, left: float, bottom: float, images: Tensor, unseen: bool) -> None:
+    """Pictures side by side; those of an unseen combination have a red frame."""
+    for j, image in enumerate(images):
+        put_picture(page, left + j * CELL, bottom, image, frame=RED if unseen else "0.6")
+
+
+def put_caption(page, right: float, bottom: float, caption: str, unseen: bool) -> None:
+    """A caption to the left of its row of pictures, marked when its combination is unseen."""
+    text, middle = wrap(caption), bottom + CELL / 2
+    put_text(page, right, middle + (0.09 if unseen else 0.0), text, ha="right", fontsize=11)
+    if unseen:
+        below = 0.1 * (text.count("\n") + 1) + 0.04
+        put_text(page, right, middle - below, "unseen combination", ha="right", fontsize=8,
+                 color=RED)
+
+
+def wrap(caption: str, width: int = 22) -> str:
+    """As few lines as the width allows, of about equal length."""
+    fewest = len(textwrap.wrap(caption, width))
+    while width > 1 and len(textwrap.wrap(caption, width - 1)) == fewest:
+        width -= 1
+    return textwrap.fill(caption, width)

@@ -1,0 +1,70 @@
+"""The bench: it builds what the flags ask for, and counts as the textbook does."""
+import importlib.util
+from pathlib import Path
+
+import pytest
+import torch
+
+from minidalle import data
+from minidalle.dalle import Dalle, DalleConfig
+
+spec = importlib.util.spec_from_file_location(
+    "bench", Path(__file__).parent.parent / "bench" / "bench.py")
+bench = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(bench)
+
+
+@pytest.fixture(autouse=True)
+def glyphs_drawn_once(quick, monkeypatch):
+    monkeypatch.setattr(bench, "drawn_masks", data.drawn_masks)
+
+
+def line(part: str, *words: str) -> dict:
+    """The line of one part, measured in this process, on as many threads as it has."""
+    words = [*words, "--threads", str(torch.get_num_threads()), "--device", "cpu"]
+    return bench.measure(bench.parse([*words, "--repeats", "1", "--inside", part]))
+
+
+def test_dalle_is_built_as_the_flags_say_beside_its_textbook_count_and_a_ratio():
+    got = line("dalle", *"--width 32 --depth 2 --heads 2 --codes 20 --grid 2 --samples 3".split(),
+               "--batch", "5")
+    asked = {"width": 32, "depth": 2, "heads": 2, "codes": 20, "grid": 2}
+    assert {name: got["config"][name] for name in asked} == asked
+    assert got["batch"] == 5 and got["samples"] == 3
+    speed = 1024 ** 3 / got["matmul_seconds"]                  # multiply-adds a second
+    assert got["textbook_seconds"] == pytest.approx(got["textbook_multiply_adds"] / speed)
+    assert got["train_step_over_textbook"] == pytest.approx(
+        got["train_step_seconds"] / got["textbook_seconds"])
+    assert got["guided_over_plain"] == pytest.approx(
+        got["guided_sample_seconds"] / got["sample_seconds"])
+
+
+def test_the_textbook_count_by_hand():
+    """T = 2, N = 4, D = 8, one block, 5 words and 3 codes, one picture: 3 x 6 places x what each
+    takes: q, k, v, out and an MLP four times as wide; 6 scores and 6 messages; 10 logits."""
+    config = DalleConfig(5, 2, 3, 2, width=8, depth=1, heads=1)
+    place = (4 * 8 * 8 + 2 * 8 * 32) + (6 * 8 + 6 * 8) + 10 * 8
+    assert bench.textbook(config, 1) == 3 * 6 * place
+    assert bench.textbook(config, 7) == 7 * bench.textbook(config, 1)
+
+
+def test_the_weights_in_the_textbook_count_are_those_of_the_model():
+    """Each weight matrix of the blocks and heads is used once a place."""
+    config = DalleConfig(50, 6, 30, 3, width=16, depth=3, heads=2)
+    model, places = Dalle(config), 6 + 9
+    weights = sum(m.weight.numel() for m in model.modules() if isinstance(m, torch.nn.Linear))
+    assert bench.textbook(config, 1) == 3 * places * (weights + 3 * 2 * places * 16)
+
+
+def test_the_discrete_vae_and_the_second_road_are_measured():
+    dvae = line("dvae", *"--width 16 --depth 1 --codes 8 --samples 2 --batch 2".split())
+    assert dvae["config"]["codes"] == 8
+    assert min(dvae[f"{name}_seconds"] for name in ("train_step", "encode", "decode")) > 0
+    road = line("road-dalle", *"--width 16 --depth 1 --heads 1 --codes 8 --samples 2".split())
+    assert set(road["config"]) >= {"dvae", "dalle"} and road["sample_seconds"] > 0
+
+
+def test_a_part_that_does_not_exist_is_told_with_those_that_do(capsys):
+    with pytest.raises(SystemExit):
+        bench.parse(["--only", "gan"])
+    assert "no part 'gan'; choose from tokenizer" in capsys.readouterr().err
