@@ -38,7 +38,7 @@ FITS = {                       # what two CPU cores need; the gpu budget takes l
     "decoder": FitConfig(steps=2200, batch=32, lr=3e-3, decay=0.995),
     "upsampler": FitConfig(steps=300, batch=32, lr=3e-3, decay=0.99),
     "dvae": FitConfig(steps=1000, batch=64, lr=6e-3, decay=0.99),
-    "dalle": FitConfig(steps=1200, batch=64, lr=2e-3, decay=0.99)}
+    "dalle": FitConfig(steps=1000, batch=64, lr=2e-3, decay=0.99)}
 PURPOSE = {
     "judge": "reads digit and colours off a picture, to measure with",
     "clip": "captions and pictures as vectors in one space",
@@ -48,7 +48,7 @@ PURPOSE = {
     "dvae": "picture <-> a grid of codes",
     "dalle": "caption -> codes, one after another"}
 SECONDS = {"judge": 20, "clip": 70, "prior": 35, "decoder": 160, "upsampler": 30,  # two CPU cores
-           "dvae": 100, "dalle": 260}
+           "dvae": 110, "dalle": 330}
 STAGES = tuple(FITS)
 ROADS = {                      # from caption to picture; on the second one CLIP only ranks
     "unclip": ("clip", "prior", "decoder", "upsampler"),
