@@ -1,9 +1,12 @@
-"""The command line: python -m minidalle demo | compare | train | draw | score."""
+"""The command line: python -m minidalle demo | compare | train | draw | score | checks."""
+import json
 import shlex
 import sys
 import warnings
 from collections.abc import Callable
 from functools import partial
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 from minidalle.options import parser
@@ -38,6 +41,9 @@ def run_compare(args, workshop, picture: Path) -> None:
     from minidalle.compare import compare, table
 
     file = args.json or picture.with_suffix(".json")
+    if file.suffix.lower() != ".json":
+        raise ValueError(f"--json is {file}; name a file that ends in .json, so that "
+                         "nothing else is written over")
     if file.absolute() == picture.absolute():
         raise ValueError(f"--json and --out are both {picture}; name two files")
     check_writable(file, "--json")
@@ -107,6 +113,21 @@ def run_score(args, workshop, picture: Path) -> None:
     print(table(score(workshop, args.model, args.samples)))
 
 
+def list_checks(as_json: bool) -> None:
+    """The exercises by lesson, each with its mistakes."""
+    from minidalle.checks import listing
+
+    if as_json:
+        print(json.dumps(listing(), indent=1))
+        return
+    for lesson, exercises in groupby(listing(), itemgetter("lesson")):
+        print(lesson)
+        for one in exercises:
+            print(f"  {one['name']}, {one['points']} point{'s' * (one['points'] != 1)}")
+            for name in one["mistakes"]:
+                print(f"      {name}")
+
+
 # ---- what is said before anything is trained ------------------------------------------------
 
 def choose_model(args) -> None:
@@ -117,8 +138,9 @@ def choose_model(args) -> None:
     knobs = [name for name in (*KNOBS, "complete") if getattr(args, name, None) is not None]
     if args.model == "unclip" and knobs:
         options = " and ".join(f"--{name.replace('_', '-')}" for name in knobs)
-        raise ValueError(f"{options} is of no use to unclip, which does not write codes; add "
-                         "--model dalle, or leave it out")
+        verb = "is" if len(knobs) == 1 else "are"
+        raise ValueError(f"{options} {verb} of no use to unclip, which does not write codes; add "
+                         "--model dalle, or leave that out")
 
 
 def check_captions(captions: list[str], workshop) -> None:
@@ -186,6 +208,8 @@ RUN = {"demo": run_demo, "compare": run_compare, "train": run_train, "draw": run
 
 def run(args) -> None:
     """One command, once its arguments are read."""
+    if args.command == "checks":
+        return list_checks(args.json)
     choose_model(args)
     name = "demo-dalle" if (args.command, args.model) == ("demo", "dalle") else args.command
     folder, picture = folder_and_picture(args.out, f"{name}.png")

@@ -50,7 +50,7 @@ def compare(workshop: Workshop, picture: Path, file: Path, n: int | None = None)
 
 def road(workshop: Workshop, model: str, scored: dict) -> dict:
     """One road: its score, what it cost, and for DALL-E the best of eight, for half the captions
-    (each costs as much as eight)."""
+    (others than those of the rows above it; each costs as much as eight)."""
     stages, paint = ROADS[model], workshop.painter(model)
     line = {name: value for name, value in scored.items() if name not in (*SHARED, *OWN)}
     line["parameters"] = sum(scored["parameters"][stage] for stage in stages)

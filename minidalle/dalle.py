@@ -201,7 +201,8 @@ def draw(logits: Tensor, temperature: float, top_k: int | None = None,
         raise ValueError(f"temperature is {temperature}; pass 0 for the likeliest code, or more")
     if temperature == 0:
         return logits.argmax(dim=-1, keepdim=True)
-    logits = logits / temperature
+    # subtle: the largest becomes 0 first, or a tiny temperature would make it infinite
+    logits = (logits - logits.amax(dim=-1, keepdim=True)) / temperature
     logits = logits if top_k is None else top_k_logits(logits, top_k)
     logits = logits if top_p is None else top_p_logits(logits, top_p)
     total = logits.softmax(dim=-1).cumsum(dim=-1)                           # (B, K)

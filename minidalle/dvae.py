@@ -9,6 +9,7 @@ idea        An encoder says, for each place of a coarse grid, how well each code
             Beside it the vector quantiser: choose the nearest code, pretend that choosing were the
             identity when the gradient comes back, and pull code and vector towards each other.
 equation    -ELBO = E_q[-ln p(x | z)] + beta KL(q(z | x) || uniform)
+            Ours has beta = 0, and one half of the KL instead: KL(mean q || uniform), see imbalance
 paper       Ramesh et al. 2021 (DALL-E), arXiv:2102.12092, section 2.1, appendices A.2 and A.3;
             Gumbel-softmax: Jang et al. 2017, arXiv:1611.01144; VQ-VAE: van den Oord et al. 2017,
             arXiv:1711.00937, section 3; the two halves of the KL: Hoffman & Johnson 2016
@@ -39,7 +40,7 @@ class DvaeConfig(CodecConfig):
     hot: float = 1.0           # temperature at the start
     cold: float = 0.1          # and at the end; the paper has 1/16, with far more steps
     sharp: float = 5.0         # logits are this much larger: near zero they drown in Gumbel noise
-    kl: float = 0.0            # beta at its height; with 0.2, codes hold more chance, hard to write
+    kl: float = 0.0            # beta at its height; with 0.2, codes vary more, hard to predict
     balance: float = 1.5       # weight of the half of the KL that keeps all codes in use
 
 

@@ -51,6 +51,10 @@ def parser() -> argparse.ArgumentParser:
     compare.add_argument("--json", type=Path, metavar="FILE",
                          help="where the table is written as JSON (default: beside the picture)")
     add_drawing(draw)
+    checks = commands.add_parser("checks", help="list the exercises of the lessons",
+                                 description="List the exercises of the lessons, and the mistakes "
+                                             "that each of them knows by name.")
+    checks.add_argument("--json", action="store_true", help="as JSON, for programs")
     for needy in (draw, score):
         needy.add_argument("--train", action="store_true", help="train first what is missing")
     return line
@@ -86,14 +90,17 @@ def add_drawing(draw: argparse.ArgumentParser) -> None:
     draw.add_argument("--best", type=whole(1, 1000), default=1, metavar="N",
                       help="draw N for each picture and keep the one that CLIP likes best")
     draw.add_argument("--guidance", type=number(0, 100), metavar="G",
-                      help="how far to exaggerate the caption: 0 forgets it, 1 is as learnt")
+                      help="how far to exaggerate the caption: 0 forgets it, 1 is as learnt "
+                           "(default 2)")
     only = draw.add_argument_group("only with --model dalle")
     only.add_argument("--temperature", type=number(0, 100), metavar="T",
-                      help="of the choice of codes: 0 takes the likeliest, 1 as learnt")
+                      help="of the choice of codes: 0 takes the likeliest, 1 is as learnt "
+                           "(default 1)")
     only.add_argument("--top-k", type=whole(1, 10 ** 6), metavar="K",
                       help="choose among the K likeliest codes")
     only.add_argument("--top-p", type=number(0.001, 1), metavar="P",
-                      help="choose among the likeliest codes that together reach the share P")
+                      help="choose among the likeliest codes that together reach the share P "
+                           "(default 0.9; 1 takes all)")
     only.add_argument("--complete", type=Path, metavar="FILE",
                       help="go on below the upper half of this square picture, or below all of a "
                            "flatter one")

@@ -107,3 +107,38 @@ def test_fingerprint_changes_with_any_one_weight():
     with torch.no_grad():
         b.net[2].bias += 1e-6
     assert fingerprint(a) != fingerprint(b)
+
+
+def test_a_checkpoint_of_another_format_is_refused(tmp_path):
+    path = tmp_path / "line.pt"
+    fit(new_line(), batches, CONFIG, path=path)
+    torch.save({**read_checkpoint(path), "format": 0}, path)
+    with pytest.raises(ValueError, match="not a whole checkpoint of this version"):
+        read_checkpoint(path)
+
+
+@pytest.mark.parametrize("kept, asked", [({}, {"seed": 1}), ({"seed": 1}, {})])
+def test_a_setting_that_only_one_side_names_is_a_difference(tmp_path, kept, asked):
+    torch.save({"format": 1, "settings": kept}, tmp_path / "line.pt")
+    with pytest.raises(ValueError, match="made with seed = .*, and this run has seed = "):
+        read_checkpoint(tmp_path / "line.pt", asked)
+
+
+def test_an_unfinished_checkpoint_is_not_loaded_and_a_finished_one_is_ready_for_use(tmp_path):
+    path, model = tmp_path / "line.pt", new_line()
+    state = {"format": 1, "settings": {}, "model": new_line(1).state_dict()}
+    before = fingerprint(model)
+    torch.save({**state, "finished": False}, path)
+    assert load(model, path, {}) is None and fingerprint(model) == before
+    torch.save({**state, "finished": True}, path)
+    assert load(model, path, {}) and fingerprint(model) != before and not model.training
+
+
+def test_a_full_disk_that_torch_reports_as_a_runtime_error_leaves_the_old_file(tmp_path):
+    (tmp_path / "x.pt").write_text("old")
+
+    def fails(temporary):
+        raise RuntimeError("unexpected pos")
+    with pytest.raises(OSError, match="x.pt cannot be written .unexpected pos."):
+        write(tmp_path / "x.pt", fails)
+    assert (tmp_path / "x.pt").read_text() == "old"

@@ -151,3 +151,13 @@ def test_recall_equals_a_count_over_sorted_neighbours():
         expected = sum(i in row for i, row in enumerate(nearest.tolist())) / 30
         assert recall_at(images, texts, k) == pytest.approx(expected)
     assert recall_at(texts, texts) == 1
+
+
+def test_the_order_of_words_and_of_patches_changes_the_vectors():
+    clip, ids = small_clip().eval(), sentences(4)
+    vit = VisionTransformer(16, 16, width=32, depth=1, heads=2)
+    swapped, images = ids[:, [0, 2, 1, 3]], torch.randn(4, 3, 16, 16, generator=seed())
+    differ = ids[:, 1] != ids[:, 2]
+    moved = (clip.encode_text(swapped) - clip.encode_text(ids)).abs().amax(dim=1)
+    assert differ.any() and (moved[differ] > 1e-4).all()
+    assert (vit(images.roll(4, -1)) - vit(images)).abs().max() > 1e-4

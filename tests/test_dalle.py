@@ -585,3 +585,10 @@ def test_wrong_input_is_a_value_error_in_one_sentence(name):
     call, says = ERRORS[name]
     with pytest.raises(ValueError, match=says):
         call()
+
+
+@pytest.mark.parametrize("temperature", [1e-40, 1e-37, 1e-3])
+def test_a_tiny_temperature_takes_the_likeliest_as_zero_does(temperature):
+    logits = torch.randn(50, 7, generator=rng()) * 20
+    for knobs in ({}, {"top_k": 5}, {"top_p": 0.9}):
+        assert draw(logits, temperature, generator=rng(), **knobs).equal(draw(logits, 0))

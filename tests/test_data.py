@@ -184,3 +184,20 @@ def test_cifar_batches_carry_their_own_label_and_mirror_only_training_pictures()
         assert torch.equal(torch.maximum(left, right), 20.0 * batch.factors[:, 0])
         assert {0 if a > b else 31 for a, b in zip(left, right, strict=True) if a != b} == sides
         assert [world.grammar.parse(c)[0] for c in batch.captions] == batch.factors[:, 0].tolist()
+
+
+def test_a_picture_shows_a_mask_of_its_own_digit_and_of_its_own_split():
+    """Masks by hand, out of order: grey value 20 + 10 digit + copy, and 120 more in test."""
+    digits = torch.arange(30).flip(0) % 10
+    values = 20 + 10 * digits + torch.arange(30) // 10
+
+    def masks(split):
+        grey = values + (120 if split == "test" else 0)
+        return grey.byte()[:, None, None].expand(30, 28, 28).contiguous(), digits
+    world, wanted = Digits(masks, plain()), torch.arange(10).repeat(50)
+    factors = torch.stack([wanted, torch.ones(500).long(), torch.zeros(500).long()], dim=1)
+    black, white = (torch.tensor(COLOURS[c]) / 127.5 - 1 for c in ("black", "white"))
+    for split, more in (("train", 0), ("every", 0), ("test", 120), ("unseen", 120)):
+        pixel = world.render(factors, split, seed())[:, 0, 16, 16]
+        grey = ((pixel - black[0]) / (white[0] - black[0]) * 255).round().long() - more - 20
+        assert torch.equal(grey // 10, wanted) and set((grey % 10).tolist()) == {0, 1, 2}

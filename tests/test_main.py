@@ -19,6 +19,7 @@ from PIL import Image
 from minidalle import dalle, data, download, recipes
 from minidalle.__main__ import folder_and_picture, main
 from minidalle.checkpoint import FORMAT, read_checkpoint, write
+from minidalle.checks import listing
 from minidalle.pictures import to_pixels
 from minidalle.recipes import Workshop
 from minidalle.train import seeded
@@ -638,3 +639,27 @@ def test_draw_in_a_process_of_its_own_on_a_terminal_without_chinese(runs):
 def test_a_refusal_in_a_process_of_its_own_is_one_line_and_exit_code_2(tmp_path):
     done = shell("draw", SEVEN, "--out", tmp_path, MINIDALLE_BUDGET="smoke")
     assert done.returncode == 2 and says_one_sentence(done.stderr) and done.stdout == ""
+
+
+# ---- checks ---------------------------------------------------------------------------------
+
+def test_checks_lists_every_exercise_under_its_lesson_and_as_json_the_listing_itself(capsys):
+    assert main(["checks", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == listing()
+    assert main(["checks"]) == 0
+    lines, lesson = capsys.readouterr().out.splitlines(), None
+    for one in listing():
+        if one["lesson"] != lesson:
+            lesson = one["lesson"]
+            assert lines.pop(0) == lesson
+        assert lines.pop(0).startswith(f"  {one['name']}, {one['points']} point")
+        assert [lines.pop(0).strip() for _ in one["mistakes"]] == one["mistakes"]
+    assert not lines
+
+
+def test_compare_writes_its_table_over_nothing_that_is_not_json(tmp_path, capsys):
+    kept = tmp_path / "model.pt"
+    kept.write_bytes(b"weights")
+    assert main(["compare", "--budget", "smoke", "--out", str(tmp_path / "runs"), "--json",
+                 str(kept)]) == 2
+    assert "ends in .json" in capsys.readouterr().err and kept.read_bytes() == b"weights"

@@ -232,3 +232,26 @@ def test_bf16_trains_every_model_with_the_loss_of_float32(stage, tmp_path, monke
         getattr(workshop, stage)()
         logs.append(read_checkpoint(workshop.path(stage))["log"][-1][1])
     assert logs[0] != logs[1] and logs[1] == pytest.approx(logs[0], rel=0.1)
+
+
+def test_a_model_that_came_in_eval_mode_trains_and_its_buffers_count_the_steps():
+    """Batch norm counts its batches in train mode alone; the count arrives with the average."""
+    trained = fit(new_line().eval(), batches, FitConfig(steps=7, batch=4))
+    assert trained.net[1].num_batches_tracked == 7
+
+
+def test_seconds_go_on_where_the_stopped_run_left_them(tmp_path):
+    path = tmp_path / "line.pt"
+    with pytest.raises(KeyboardInterrupt):
+        fit(new_line(), interrupted_batches(3), CONFIG, path=path)
+    torch.save({**read_checkpoint(path), "seconds": 5000.0}, path)
+    fit(new_line(), batches, CONFIG, path=path)
+    assert 5000 < read_checkpoint(path)["seconds"] < 5100
+
+
+def test_a_second_ctrl_c_is_obeyed_at_once():
+    with pytest.raises(KeyboardInterrupt), train.stop_between_steps() as stopped:
+        signal.raise_signal(signal.SIGINT)
+        assert stopped.is_set()
+        signal.raise_signal(signal.SIGINT)
+        raise AssertionError("the second one was swallowed")

@@ -163,3 +163,25 @@ def test_the_upsampler_overfits_one_batch_far_beyond_a_plain_enlargement():
     images = checks()
     plain = F.interpolate(shrink(images, 8), (16, 16), mode="bilinear", align_corners=False)
     assert overfit(upsampler, images) < 0.3 * (plain - images).square().mean()
+
+
+def test_decoder_draws_with_the_stated_guidance_from_vectors_of_variance_one():
+    """As the diffusion does alone; entries of unit vectors are scaled by the root of E."""
+    decoder, z = small_decoder(), F.normalize(torch.randn(500, 8, generator=seed()), dim=-1)
+    expected = decoder.diffusion.sample(decoder, (2, 3, 8, 8), z[:2], 3, 0.0, 4.0, seed())
+    torch.testing.assert_close(decoder.sample(z[:2], 4.0, 3, seed()), expected)
+    seen = []
+    decoder.unet.register_forward_pre_hook(lambda module, args: seen.append(args[2]))
+    decoder(torch.zeros(500, 3, 8, 8), torch.zeros(500).long(), z)
+    assert seen[0].square().mean().item() == pytest.approx(1, rel=1e-4)
+
+
+def test_upsampler_lays_the_noise_it_tells_in_shares_of_the_most():
+    upsampler, seen, told = small_upsampler(), [], []
+    upsampler.register_forward_pre_hook(lambda module, args: seen.append(args[2]))
+    upsampler.unet.register_forward_pre_hook(lambda module, args: told.append(args[2]))
+    upsampler.sample(torch.zeros(50, 3, 8, 8), noise=0.1, steps=1, generator=seed())
+    assert seen[0][0].std().item() == pytest.approx(0.1, rel=0.05)
+    torch.testing.assert_close(told[0], torch.full((50, 1), 0.5))            # 0.1 of 0.2
+    losses = [upsampler.loss(torch.zeros(4, 3, 16, 16), seed()) for _ in range(2)]
+    assert torch.equal(*losses)

@@ -147,3 +147,19 @@ def test_it_overfits_one_batch():
         loss.backward()
         optimizer.step()
     assert loss < 0.1 * target.square().mean()
+
+
+def test_attention_that_says_nothing_leaves_its_input_as_it_was():
+    attend, x = Attend(16, 12), torch.randn(2, 16, 4, 4)
+    for p in attend.parameters():
+        torch.nn.init.zeros_(p)
+    assert torch.equal(attend(x, torch.randn(2, 5, 12), None), x)
+
+
+def test_every_layer_takes_part_in_the_answer():
+    """No layer is built in vain: a gradient reaches each one."""
+    model, (x, t, z) = unet(context=12, attend=(True, True)), inputs()
+    model(x, t, z, torch.randn(2, 5, 12)).square().sum().backward()
+    for name, layer in model.named_modules():
+        if own := list(layer.parameters(recurse=False)):
+            assert any(p.grad is not None and p.grad.abs().max() > 0 for p in own), name

@@ -1,0 +1,207 @@
+r"""Checks: write the heart of a lesson yourself, and be told which mistake it was.
+
+in -> out   the name of an exercise and your function -> a short verdict, printed
+
+    >>> check("clip.contrastive_loss", contrastive_loss)
+    clip.contrastive_loss: not yet.
+      Only the pictures look for their captions. Let the captions look for their pictures too, ...
+
+idea        Your function and the package's own are called with the same random inputs, drawn
+            afresh each time. Where the answers differ, yours is compared with each mistake that
+            people really make here, which is again a function; one that agrees with yours on all
+            inputs is what you wrote. Otherwise you are told what differs first.
+left out    marks for style and speed
+
+The exercises of lesson stem.py lie in checks/stem.py; answers.py compares, running.py runs.
+"""
+import difflib
+import inspect
+import os
+import secrets
+import sys
+import textwrap
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Generator
+
+from minidalle.checks.answers import Difference, describe, difference
+from minidalle.checks.running import Outcome, TimeUp, call, is_unwritten, outcomes, their_lines
+
+ROUNDS = 5                     # random inputs a check: what one lets through, the next will not
+SECONDS = 10.0                 # for all rounds; a right answer takes a few milliseconds
+WIDTH = 92                     # columns of a message
+
+
+@dataclass(frozen=True)
+class Mistake:
+    name: str                  # short, for lists of results: "divided by d"
+    message: str               # what it does and where to look, at most three sentences
+    function: Callable         # the wrong function
+
+
+@dataclass(frozen=True)
+class Exercise:
+    name: str                                   # stem.what, as in check("clip.unit", unit)
+    lesson: str                                 # number and stem: "04_clip"
+    points: int
+    function: Callable                          # the right answer
+    inputs: tuple[Callable[[Generator], tuple], ...]    # each draws one call; taken in turns
+    mistakes: tuple[Mistake, ...]
+    verified: str                               # half a sentence: what a pass has shown
+    tolerance: float = 1e-5                     # what float32 needs after a dozen operations
+    compare: Callable[..., Difference | None] = difference
+
+    def calls(self, generator: Generator, rounds: int = ROUNDS) -> list[tuple]:
+        """Fresh arguments for so many calls."""
+        return [self.inputs[i % len(self.inputs)](generator) for i in range(rounds)]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    name: str                  # of the exercise
+    state: str                 # passed, mistake, wrong, type, shape, dtype, mutates, unwritten,
+    #                            crashed, arguments or timeout
+    mistake: str | None        # its name, where the state is "mistake"
+    message: str
+    lines: tuple[str, ...] = ()     # where in the student's code a crash or a loop was
+
+    @property
+    def passed(self) -> bool:
+        return self.state == "passed"
+
+
+def exercises() -> tuple[Exercise, ...]:
+    """All of them in lesson order. Imported only here: each brings its file of the package."""
+    from minidalle.checks import clip, data, metrics, tokenizer, transformer
+    return (*data.EXERCISES, *tokenizer.EXERCISES, *transformer.EXERCISES, *clip.EXERCISES,
+            *metrics.EXERCISES)
+
+
+def find(name: str) -> Exercise:
+    known = {exercise.name: exercise for exercise in exercises()}
+    if name not in known:
+        near = difflib.get_close_matches(str(name), known, n=1) or [next(iter(known))]
+        raise ValueError(f"there is no exercise {name!r}; did you mean {near[0]!r}?")
+    return known[name]
+
+
+def listing() -> list[dict]:
+    """The exercises as plain data: name, lesson, points and the names of the mistakes."""
+    return [{"name": one.name, "lesson": one.lesson, "points": one.points,
+             "mistakes": [mistake.name for mistake in one.mistakes]} for one in exercises()]
+
+
+def check(name: str, function: Callable) -> None:
+    """Print what comes of your function on fresh random inputs: a line, or a few that help."""
+    text = shown(judge(name, function), in_colour())
+    coding = getattr(sys.stdout, "encoding", None) or "utf-8"       # a terminal may lack emoji
+    print(text.encode(coding, "backslashreplace").decode(coding))
+
+
+def judge(name: str, function: Callable, seed: int | None = None, seconds: float = SECONDS
+          ) -> Verdict:
+    """The verdict as data, for grading and tests. The inputs are fresh unless a seed is given."""
+    exercise = find(name)
+    if not callable(function):
+        return Verdict(name, "type", None, f"Pass the function itself, and not what it returns: "
+                       f"check({name!r}, my_function), without brackets behind my_function.")
+    generator = Generator().manual_seed(secrets.randbits(32) if seed is None else seed)
+    calls = exercise.calls(generator)
+    if message := misfit(exercise, function, calls[0]):
+        return Verdict(name, "arguments", None, message)
+    try:
+        theirs = outcomes(function, calls, seconds)
+    except TimeUp as error:
+        return Verdict(name, "timeout", None, f"Your function was still at work after {seconds:g} "
+                       f"seconds: look for a loop that never ends. {error}.",
+                       tuple(their_lines(error)))
+    return compared(exercise, calls, theirs)
+
+
+def compared(exercise: Exercise, calls: list[tuple], theirs: list[Outcome]) -> Verdict:
+    """The student's outcomes beside the right ones, and if need be beside every mistake."""
+    if any(is_unwritten(one.error) for one in theirs):
+        return Verdict(exercise.name, "unwritten", None,
+                       "Your function still raises NotImplementedError: write it, and run its "
+                       "cell before this one.")
+    right = [call(exercise.function, args) for args in calls]
+    wrong = [i for i in range(ROUNDS) if not alike(exercise, theirs[i], right[i])]
+    if wrong:
+        for mistake in exercise.mistakes:
+            if all(alike(exercise, one, call(mistake.function, args))
+                   for one, args in zip(theirs, calls)):
+                return Verdict(exercise.name, "mistake", mistake.name, mistake.message)
+    changed = [one.changed for one in theirs if one.changed is not None]
+    if changed and all(one.error is None for one in theirs):
+        name = names_of(exercise, calls[0])[changed[0]]
+        return Verdict(exercise.name, "mutates", None, f"Your function changes its input {name} in "
+                       "place, and whoever called it still needs that. Work on a copy, or use "
+                       "operations that make a new one (x + y, not x += y or x.add_(y)).")
+    if wrong:
+        return explained(exercise, calls[wrong[0]], theirs[wrong[0]], right[wrong[0]])
+    return Verdict(exercise.name, "passed", None, exercise.verified)
+
+
+def alike(exercise: Exercise, one: Outcome, other: Outcome) -> bool:
+    """The same answer, or the same error with the same words."""
+    if one.error or other.error:
+        return repr(one.error) == repr(other.error)
+    return exercise.compare(one.answer, other.answer, exercise.tolerance) is None
+
+
+def explained(exercise: Exercise, args: tuple, theirs: Outcome, right: Outcome) -> Verdict:
+    """A wrong answer that is no known mistake: where it crashed, or what differs first."""
+    names = names_of(exercise, args)
+    given = ", ".join(f"{name} {describe(arg)}" for name, arg in zip(names, args))
+    if theirs.error:
+        what = (str(theirs.error).splitlines() or [""])[0][:120]
+        message = f"Your function stopped with {type(theirs.error).__name__}: {what}"
+        return Verdict(exercise.name, "crashed", None, f"{message.rstrip(' .:')}. Given: {given}.",
+                       tuple(their_lines(theirs.error)))
+    found = exercise.compare(theirs.answer, right.answer, exercise.tolerance)
+    return Verdict(exercise.name, found.state, None, f"{found.message} Given: {given}.")
+
+
+def names_of(exercise: Exercise, args: tuple) -> list[str]:
+    """What the lesson calls the arguments."""
+    return list(inspect.signature(exercise.function).parameters)[:len(args)]
+
+
+def misfit(exercise: Exercise, function: Callable, args: tuple) -> str | None:
+    """What to say if the function cannot be called with so many arguments; None if it can."""
+    try:
+        inspect.signature(function).bind(*args)
+    except TypeError:
+        takes = inspect.signature(function)
+        return (f"Your function takes {takes}, and is called with {len(args)} "
+                f"argument{'s'[:len(args) != 1]}: {', '.join(names_of(exercise, args))}.")
+    except ValueError:         # a function written in C does not tell what it takes
+        return None
+    return None
+
+
+def shown(verdict: Verdict, colour: bool = False) -> str:
+    """A verdict as text: one line if it passed, else a headline and indented sentences."""
+    green, red, plain = ("\033[32m", "\033[31m", "\033[0m") if colour else ("", "", "")
+    if verdict.passed:
+        return f"{green}{tick()} {verdict.name}: passed{plain}, {verdict.message}."
+    headline = "not written yet." if verdict.state == "unwritten" else "not yet."
+    text = textwrap.fill(verdict.message, WIDTH, initial_indent="  ", subsequent_indent="  ")
+    code = [f"    {line}" for line in verdict.lines]
+    return "\n".join([f"{red}{verdict.name}: {headline}{plain}", text, *code])
+
+
+def tick() -> str:
+    try:
+        "\N{CHECK MARK}".encode(getattr(sys.stdout, "encoding", None) or "ascii")
+    except UnicodeEncodeError:
+        return "ok"
+    return "\N{CHECK MARK}"
+
+
+def in_colour() -> bool:
+    """In a terminal or a notebook, unless NO_COLOR is set (no-color.org)."""
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return False
+    return sys.stdout.isatty() or type(sys.stdout).__module__.startswith("ipykernel")

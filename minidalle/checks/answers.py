@@ -1,0 +1,186 @@
+r"""Answers: what a function returned, laid beside what it should have returned.
+
+in -> out   got, want: tensors, numbers, texts, or lists, tuples and dicts of them -> a Difference
+            that says in words what differs first, or None where nothing does
+idea        Look from the outside in: is it the right kind of thing, has it the right shape, the
+            right dtype, and only then the right values? The first of these that fails is what a
+            beginner should mend first, so it is the only one that is told.
+equation    |got - want| <= tolerance (1 + |want|), and two roundings of a coarser dtype
+left out    sets, sparse tensors, objects
+"""
+import math
+from dataclasses import dataclass
+
+import numpy
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Difference:
+    state: str                 # "type", "shape", "dtype" or "wrong"
+    message: str               # one or two sentences for the person who wrote the answer
+
+
+def frozen(answer):
+    """A copy that later calls cannot change: tensors plain, on the CPU, without gradients."""
+    if isinstance(answer, Tensor):
+        return answer.detach().cpu().clone()
+    if isinstance(answer, dict):
+        return {frozen(key): frozen(value) for key, value in answer.items()}
+    if isinstance(answer, (list, tuple)):
+        parts = [frozen(part) for part in answer]
+        return parts if isinstance(answer, list) else tuple(parts)
+    return answer.copy() if isinstance(answer, numpy.ndarray) else answer
+
+
+def describe(value) -> str:
+    """A value in a few words: "(2, 3) float32", "[3, 1, 4, ...]", "a function"."""
+    if isinstance(value, Tensor):
+        return f"{tuple(value.shape)} {dtype_name(value)}"
+    if callable(value):
+        return "a function"
+    if isinstance(value, float):
+        return f"{value:.5g}"
+    text = repr(value)
+    return text if len(text) <= 40 else text[:36].rstrip(" ,") + " ..."
+
+
+def dtype_name(x: Tensor) -> str:
+    return str(x.dtype).removeprefix("torch.")
+
+
+def kind(value) -> str:
+    """What sort of thing it is, as a beginner would say it."""
+    if isinstance(value, Tensor):
+        return "a tensor"
+    if isinstance(value, numpy.ndarray):
+        return "a numpy array"
+    names = {bool: "True or False", int: "a whole number", float: "a number", str: "a text",
+             list: "a list", tuple: "a tuple", dict: "a dict", bytes: "bytes"}
+    return names.get(type(value), f"an object of type {type(value).__name__}")
+
+
+HINTS = {                      # (came, expected) -> the way from the one to the other
+    ("a number", "a tensor"): "keep the tensor, without .item() or float()",
+    ("a list", "a tensor"): "torch.stack or torch.tensor makes one",
+    ("a tuple", "a tensor"): "is there a comma too many behind return?",
+    ("a numpy array", "a tensor"): "torch.from_numpy makes one",
+    ("a tensor", "a list"): ".tolist() makes one",
+    ("a number", "a whole number"): "use // in place of /",
+    ("bytes", "a text"): ".decode() makes one",
+    ("a text", "bytes"): ".encode() makes them"}
+
+
+def difference(got, want, tolerance: float, name: str = "your answer") -> Difference | None:
+    """What differs first between an answer and the right one; None where they agree.
+
+    `name` says which part of the answer this is, for the message.
+    """
+    if got is None and want is not None:
+        ask = "did you forget return?" if name == "your answer" else "a value is missing there"
+        return Difference("type", begin(f"{name} is None: {ask}"))
+    if isinstance(want, Tensor):
+        return tensors(got, want, tolerance, name)
+    if isinstance(want, (bool, int, float)):
+        return numbers(got, want, tolerance, name)
+    if isinstance(want, (list, tuple)):
+        return sequences(got, want, tolerance, name)
+    if isinstance(want, dict):
+        return dicts(got, want, tolerance, name)
+    if type(got) is not type(want):
+        return other_type(got, want, name)
+    return None if got == want else values(got, want, name)
+
+
+def begin(sentence: str) -> str:
+    """With a capital letter and a full stop or a question mark."""
+    return sentence[0].upper() + sentence[1:] + ("" if sentence[-1] in ".?" else ".")
+
+
+def other_type(got, want, name: str) -> Difference:
+    came, expected = kind(got), kind(want)
+    hint = HINTS.get((came, expected))
+    return Difference("type", begin(f"{name} is {came}, and {expected} was expected"
+                                    + (f": {hint}" if hint else "")))
+
+
+def values(got, want, name: str, more: str = "") -> Difference:
+    return Difference("wrong", begin(f"{name} is {describe(got)}, and {describe(want)} was "
+                                     f"expected{more}"))
+
+
+def numbers(got, want, tolerance: float, name: str) -> Difference | None:
+    """A numpy number or a tensor without dimensions counts as a number."""
+    if isinstance(got, (numpy.generic, Tensor)) and got.ndim == 0:
+        got = got.item()
+    fits = (bool,) if isinstance(want, bool) else (int,) if isinstance(want, int) else (int, float)
+    if type(got) not in fits:
+        return other_type(got, want, name)
+    # subtle: NaN is close to nothing, not even to NaN
+    if math.isclose(got, want, rel_tol=tolerance, abs_tol=tolerance) or got != got and want != want:
+        return None
+    return values(got, want, name)
+
+
+def tensors(got, want: Tensor, tolerance: float, name: str) -> Difference | None:
+    """Shape, then kind of dtype, then value. Another float dtype passes within its precision."""
+    if not isinstance(got, Tensor) or got.layout is not torch.strided or got.is_meta:
+        return other_type(got, want, name)
+    if got.shape != want.shape:
+        return Difference("shape", begin(f"{name} has the shape {tuple(got.shape)}, and "
+                                         f"{tuple(want.shape)} was expected"))
+    if dtype_kind(got) != dtype_kind(want):
+        return Difference("dtype", begin(f"{name} has the dtype {dtype_name(got)}, and "
+                                         f"{dtype_name(want)} was expected"))
+    if got.dtype != want.dtype and got.is_floating_point():
+        tolerance = max(tolerance, 2 * torch.finfo(got.dtype).eps)
+    if got.dtype == want.dtype and torch.equal(got, want):
+        return None
+    same = torch.isclose(got.double(), want.double(), tolerance, tolerance, equal_nan=True)
+    return None if same.all() else places(got, want, ~same, name)
+
+
+def dtype_kind(x: Tensor) -> str:
+    if x.dtype == torch.bool:
+        return "bool"
+    return "complex" if x.is_complex() else "float" if x.is_floating_point() else "whole"
+
+
+def places(got: Tensor, want: Tensor, wrong: Tensor, name: str) -> Difference:
+    """The first wrong place, what came, what was expected, and how many places are wrong."""
+    where = wrong.nonzero()[0].tolist()
+    came, expected = got[tuple(where)].item(), want[tuple(where)].item()
+    dtype = f" (in {dtype_name(got)})" if got.dtype != want.dtype else ""
+    odd = got.isnan().sum() or got.isinf().sum()
+    if odd and not math.isfinite(came) and math.isfinite(expected):
+        why = "a 0 / 0, or an exp that overflows" if got.isnan().any() else "a number overflows"
+        dtype += f"; {odd} of {got.numel()} places are {'NaN' if got.isnan().any() else 'infinite'}"
+        return values(came, expected, f"{name}{list(where) or ''}", f"{dtype}: look for {why}")
+    more = f"{dtype}; {wrong.sum()} of {wrong.numel()} places differ" if where else dtype
+    return values(came, expected, f"{name}{list(where) or ''}", more)
+
+
+def sequences(got, want, tolerance: float, name: str) -> Difference | None:
+    """A list may come as a tuple and the other way round; lengths, then the first wrong part."""
+    if not isinstance(got, (list, tuple)):
+        return other_type(got, want, name)
+    parts = (difference(g, w, tolerance, f"{name}[{i}]") for i, (g, w) in enumerate(zip(got, want)))
+    first = next((one for one in parts if one), None)
+    if len(got) == len(want):
+        return first
+    more = f"; and {first.message[0].lower()}{first.message[1:]}" if first else ""
+    return Difference("shape", begin(f"{name} has {len(got)} parts, and {len(want)} were "
+                                     f"expected{more}"))
+
+
+def dicts(got, want: dict, tolerance: float, name: str) -> Difference | None:
+    if not isinstance(got, dict):
+        return other_type(got, want, name)
+    missing, extra = [k for k in want if k not in got], [k for k in got if k not in want]
+    if missing or extra:
+        what = f"lacks the key {missing[0]!r}" if missing else f"has a key too many, {extra[0]!r}"
+        more = f"; it has {len(got)} keys, and {len(want)} were expected"
+        return Difference("wrong", begin(f"{name} {what}{more}"))
+    found = (difference(got[k], want[k], tolerance, f"{name}[{k!r}]") for k in want)
+    return next((one for one in found if one), None)

@@ -1,0 +1,507 @@
+"""Every exercise of checks/: right answers in any style pass, every mistake is told by its name.
+
+The right answers here are written out with loops over single entries and Python's own numbers,
+with nothing of the package: an oracle for the oracles.
+"""
+import dataclasses
+import importlib
+import math
+import re
+
+import numpy
+import pytest
+import torch
+from torch import Tensor
+
+from minidalle import checks
+from minidalle.checks import judge
+from minidalle.checks.metrics import frechet as frechet_of_gaussians
+from minidalle.checks.transformer import split_heads as split_of_checks
+from minidalle.data import COLOURS, DIGITS
+from minidalle.metrics import frechet_distance
+from minidalle.tokenizer import Tokenizer
+from minidalle.transformer import MultiHeadAttention
+
+EXERCISES = checks.exercises()
+SEEDS = range(10)
+LESSONS = ("00_map", "01_data", "02_tokenizer", "03_transformer", "04_clip", "05_metrics")
+each = pytest.mark.parametrize("exercise", EXERCISES, ids=lambda exercise: exercise.name)
+each_mistake = pytest.mark.parametrize(
+    "exercise, mistake", [(one, mistake) for one in EXERCISES for mistake in one.mistakes],
+    ids=lambda one: one.name)
+
+
+# ---- the right answers again, with loops and Python's numbers
+
+def softmax(x):
+    rows = []
+    for row in x.tolist():
+        top = max(row)
+        exps = [math.exp(value - top) for value in row]
+        rows.append([value / sum(exps) for value in exps])
+    return torch.tensor(rows)
+
+
+def attend(q, k, v, see):
+    """One query after the other, over the keys that see(i, j) allows."""
+    out = torch.zeros(q.shape[0], q.shape[1], q.shape[2], v.shape[3])
+    for b in range(q.shape[0]):
+        for h in range(q.shape[1]):
+            for i in range(q.shape[2]):
+                keys = [j for j in range(k.shape[2]) if see(i, j)]
+                scores = [torch.dot(q[b, h, i], k[b, h, j]).item() for j in keys]
+                weights = softmax(torch.tensor([scores]) / q.shape[3] ** 0.5)[0]
+                out[b, h, i] = sum(w * v[b, h, j] for w, j in zip(weights, keys))
+    return out
+
+
+def split_heads(x, heads):
+    B, T, D = x.shape
+    out = torch.empty(B, heads, T, D // heads)
+    for n in range(D):
+        out[:, n // (D // heads), :, n % (D // heads)] = x[:, :, n]
+    return out
+
+
+def cached_step(q, k, v, keys, values):
+    T = keys.shape[2]
+    keys, values = torch.cat([keys, k], dim=2), torch.cat([values, v], dim=2)
+    return attend(q, keys, values, lambda i, j: j <= T + i), keys, values
+
+
+def unit(x):
+    return torch.tensor([[value / math.hypot(*row) for value in row] for row in x.tolist()])
+
+
+def dots(x, y):
+    return torch.tensor([[sum(a * b for a, b in zip(row, other)) for other in y.tolist()]
+                         for row in x.tolist()])
+
+
+def loss_with_repeats(logits, same):
+    losses = []
+    for table in (logits, logits.T):
+        for row, alike in zip(softmax(table).log().tolist(), same.tolist()):
+            copies = [value for value, copy in zip(row, alike) if copy]
+            losses.append(-sum(copies) / len(copies))
+    return torch.tensor(sum(losses) / len(losses))
+
+
+def images(pixels):
+    numbers = [[[[value[c] * 2 / 255 - 1 for value in row] for row in picture] for c in range(3)]
+               for picture in pixels.tolist()]
+    return torch.tensor(numbers)
+
+
+def compose(mask, ink, paper):
+    B, H, W = mask.shape
+    out = torch.empty(B, 3, H, W)
+    for b in range(B):
+        for c in range(3):
+            for i in range(H):
+                for j in range(W):
+                    m = mask[b, i, j]
+                    out[b, c, i, j] = (1 - m) * paper[b, c] + m * ink[b, c]
+    return out
+
+
+def parse(caption):
+    """Whatever stands before or after the word paper, background or on is paper."""
+    words = re.findall(r"\w+", caption)
+    paper = next(words[i + step] for mark, step in (("on", 1), ("background", -1), ("paper", -1))
+                 for i, word in enumerate(words) if word == mark)
+    ink = next(word for word in words if word in COLOURS and word != paper)
+    digit = next(int(w) if w.isdigit() else DIGITS.index(w) for w in words
+                 if w.isdigit() or w in DIGITS)
+    return digit, list(COLOURS).index(ink), list(COLOURS).index(paper)
+
+
+def count_pairs(words, times):
+    counts = {}
+    for word, n in zip(words, times):
+        for i in range(len(word) - 1):
+            pair = (word[i], word[i + 1])
+            counts[pair] = counts.get(pair, 0) + n
+    return counts
+
+
+def merge(ids, pair, new):
+    out = list(ids)
+    i = 0
+    while i < len(out) - 1:
+        if (out[i], out[i + 1]) == pair:
+            out[i:i + 2] = [new]
+        i += 1
+    return out
+
+
+def encode(text, merges):
+    """Rank by rank over the whole word."""
+    ids = [byte + 3 for byte in text.encode("utf-8")]
+    for rank, pair in enumerate(merges):
+        ids = merge(ids, pair, 259 + rank)
+    return ids
+
+
+def decode(ids, pieces):
+    data = bytearray()
+    for i in ids:
+        data.extend(pieces[i])
+    return str(data, "utf-8")
+
+
+def batch(rows, context):
+    out = torch.zeros(len(rows), context, dtype=torch.long)
+    for b, row in enumerate(rows):
+        n = min(len(row), context - 2)
+        out[b, 0], out[b, n + 1] = 1, 2
+        for t in range(n):
+            out[b, t + 1] = row[t]
+    return out
+
+
+def covariance(x):
+    N, F = x.shape
+    mean = [sum(x[n, f].item() for n in range(N)) / N for f in range(F)]
+    return torch.tensor([[sum((x[n, f].item() - mean[f]) * (x[n, g].item() - mean[g])
+                              for n in range(N)) / (N - 1) for g in range(F)] for f in range(F)])
+
+
+def frechet(mu_x, C_x, mu_y, C_y):
+    """The eigenvalues of C_x C_y are positive, though the product is not symmetric."""
+    mu_x, C_x, mu_y, C_y = (part.numpy() for part in (mu_x, C_x, mu_y, C_y))
+    roots = numpy.sqrt(numpy.linalg.eigvals(C_x @ C_y).real)
+    return ((mu_x - mu_y) ** 2).sum() + numpy.trace(C_x + C_y) - 2 * roots.sum()
+
+
+def precision_recall(real, fake, k):
+    def share(points, centres):
+        radius = [sorted(math.dist(c, other) for other in centres)[k] for c in centres]
+        hits = [any(math.dist(p, c) <= r for c, r in zip(centres, radius)) for p in points]
+        return sum(hits) / len(hits)
+    return [share(fake.tolist(), real.tolist()), share(real.tolist(), fake.tolist())]
+
+
+def attribute_accuracy(read, wanted):
+    hits = [[a == b for a, b in zip(*rows)] for rows in zip(read.tolist(), wanted.tolist())]
+    shares = [sum(column) / len(hits) for column in zip(*hits)]
+    return torch.tensor([*shares, sum(all(row) for row in hits) / len(hits)])
+
+
+OTHER_STYLE = {
+    "data.images": images,
+    "data.compose": compose,
+    "data.parse": parse,
+    "data.is_unseen": lambda factors: torch.tensor([(digit + 3 * ink + 4 * paper) % 10 == 0
+                                                    for digit, ink, paper in factors.tolist()]),
+    "tokenizer.count_pairs": count_pairs,
+    "tokenizer.merge": merge,
+    "tokenizer.encode": encode,
+    "tokenizer.decode": decode,
+    "tokenizer.batch": batch,
+    "metrics.covariance": covariance,
+    "metrics.frechet": frechet,
+    "metrics.precision_recall": precision_recall,
+    "metrics.attribute_accuracy": attribute_accuracy,
+    "transformer.softmax": softmax,
+    "transformer.attention": lambda q, k, v: attend(q, k, v, lambda i, j: True),
+    "transformer.causal_mask": lambda Tq, Tk: torch.tensor(
+        [[j - (Tk - Tq) <= i for j in range(Tk)] for i in range(Tq)]),
+    "transformer.masked_attention": lambda q, k, v, mask: attend(q, k, v, lambda i, j: mask[i, j]),
+    "transformer.split_heads": split_heads,
+    "transformer.cached_step": cached_step,
+    "clip.unit": unit,
+    "clip.logits": lambda images, texts, s: dots(unit(images), unit(texts)) * math.exp(s),
+    "clip.contrastive_loss": lambda logits: loss_with_repeats(
+        logits, torch.tensor([[i == j for j in range(len(logits))] for i in range(len(logits))])),
+    "clip.repeats": lambda ids: torch.tensor([[a == b for b in ids.tolist()]
+                                              for a in ids.tolist()]),
+    "clip.loss_with_repeats": loss_with_repeats,
+    "clip.zero_shot": lambda images, texts, s: softmax(s * dots(images, texts)),
+}
+
+
+def mapped(change, answer):
+    """change() on every tensor of an answer."""
+    if isinstance(answer, (list, tuple)):
+        return type(answer)(mapped(change, part) for part in answer)
+    if isinstance(answer, dict):
+        return {mapped(change, key): mapped(change, value) for key, value in answer.items()}
+    return change(answer)
+
+
+def floats_to(dtype):
+    return lambda x: x.to(dtype) if isinstance(x, Tensor) and x.is_floating_point() else x
+
+
+# ---- right answers
+
+@each
+def test_a_right_answer_by_loops_passes_so_the_oracle_agrees_with_one_written_out(exercise):
+    for seed in range(5):
+        assert judge(exercise.name, OTHER_STYLE[exercise.name], seed).state == "passed"
+
+
+@each
+def test_the_package_s_own_function_passes_on_many_seeds(exercise):
+    for seed in SEEDS:
+        assert judge(exercise.name, exercise.function, seed).state == "passed"
+
+
+@each
+def test_a_right_answer_computed_in_float64_passes(exercise):
+    def precise(*args):
+        return exercise.function(*mapped(floats_to(torch.float64), args))
+    assert judge(exercise.name, precise, 0).state == "passed"
+
+
+@each
+def test_a_right_answer_rounded_to_half_precision_passes(exercise):
+    def coarse(*args):
+        return mapped(floats_to(torch.float16), exercise.function(*args))
+    assert judge(exercise.name, coarse, 0).state == "passed"
+
+
+@each
+def test_other_parameter_names_pass(exercise):
+    assert judge(exercise.name, lambda *anything: exercise.function(*anything), 0).passed
+
+
+def test_the_oracles_that_the_package_has_under_another_form_agree_with_it():
+    """Heads with the layer's own, FID with that of samples, a batch with the tokenizer's."""
+    x = torch.randn(2, 5, 12)
+    assert torch.equal(split_of_checks(x, 3), MultiHeadAttention(12, 3).split(x))
+    x, y = torch.randn(9, 3), 2 + torch.randn(8, 3)
+    fid = frechet_of_gaussians(x.mean(dim=0), x.T.cov(), y.mean(dim=0), y.T.cov())
+    assert fid == pytest.approx(frechet_distance(x, y), rel=1e-4)
+    tokenizer = Tokenizer([], context=6)
+    rows = [tokenizer.encode(text) for text in ("abcd", "a", "")]
+    assert torch.equal(checks.find("tokenizer.batch").function(rows, 6),
+                       tokenizer.batch(["abcd", "a", ""]))
+
+
+# ---- wrong answers
+
+@each_mistake
+def test_every_mistake_is_told_by_its_own_name_on_many_seeds(exercise, mistake):
+    for seed in SEEDS:
+        verdict = judge(exercise.name, mistake.function, seed)
+        assert (verdict.state, verdict.mistake) == ("mistake", mistake.name)
+        assert verdict.message == mistake.message
+
+
+@each
+def test_no_mistake_hides_behind_half_precision(exercise):
+    for mistake in exercise.mistakes:
+        def coarse(*args, function=mistake.function):
+            return mapped(floats_to(torch.float16), function(*args))
+        assert not judge(exercise.name, coarse, 0).passed, mistake.name
+
+
+def softmax_wrong_way(q, k, v):
+    scores = torch.einsum("bhqd,bhkd->bhqk", q, k) / q.size(-1) ** 0.5
+    return torch.einsum("bhqk,bhkd->bhqd", torch.softmax(scores, 2), v)
+
+
+def masked_after(q, k, v, mask):
+    weights = torch.exp(q @ k.transpose(2, 3) * q.size(-1) ** -0.5)
+    return (weights / weights.sum(3, keepdim=True) * mask) @ v
+
+
+def masked_with_zero(q, k, v, mask):
+    scores = torch.where(mask, q @ k.transpose(2, 3) * q.size(-1) ** -0.5, torch.tensor(0.0))
+    return torch.softmax(scores, 3) @ v
+
+
+def pictures_only(logits):
+    return sum(row.logsumexp(0) - row[i] for i, row in enumerate(logits)) / len(logits)
+
+
+def loss_of_one_hot_targets(logits, same):
+    targets = torch.eye(len(logits))
+    return (torch.nn.functional.cross_entropy(logits, targets)
+            + torch.nn.functional.cross_entropy(logits.T, targets)) / 2
+
+
+def merge_every_start(ids, pair, new):
+    out = []
+    for i in range(len(ids)):
+        if i + 1 < len(ids) and (ids[i], ids[i + 1]) == pair:
+            out.append(new)
+        elif i == 0 or (ids[i - 1], ids[i]) != pair:
+            out.append(ids[i])
+    return out
+
+
+def encode_by_frequency(text, merges):
+    ids = [byte + 3 for byte in text.encode()]
+    while True:
+        count = {pair: list(zip(ids, ids[1:])).count(pair) for pair in merges}
+        pair = max(merges, key=lambda pair: count[pair])
+        if not count[pair]:
+            return ids
+        ids = merge(ids, pair, 259 + merges.index(pair))
+
+
+def fid_by_numpy(mu_x, C_x, mu_y, C_y):
+    with numpy.errstate(invalid="ignore"):
+        mixed = numpy.sqrt((C_x @ C_y).numpy())
+    return float(((mu_x - mu_y) ** 2).sum() + (C_x + C_y).trace()) - 2 * numpy.trace(mixed)
+
+
+STUDENTS = [                   # (exercise, mistake, the mistake as somebody else would write it)
+    ("data.images", "viewed in place of permuted",
+     lambda pixels: pixels.float().view(-1, 3, pixels.size(1), pixels.size(2)) * 2 / 255 - 1),
+    ("data.compose", "paper shines through",
+     lambda mask, ink, paper: torch.einsum("bhw,bc->bchw", mask, ink) + paper[..., None, None]),
+    ("tokenizer.merge", "overlapping pairs merged twice", merge_every_start),
+    ("tokenizer.encode", "most frequent pair first", encode_by_frequency),
+    ("tokenizer.batch", "the end cut off",
+     lambda rows, T: torch.tensor([([1] + row + [2] + [0] * T)[:T] for row in rows])),
+    ("transformer.softmax", "exp overflows",
+     lambda x: torch.stack([row.exp() / row.exp().sum() for row in x])),
+    ("transformer.attention", "divided by d",
+     lambda q, k, v: torch.softmax(torch.einsum("bhqd,bhkd->bhqk", q, k) / q.size(3), 3) @ v),
+    ("transformer.attention", "softmax over the queries", softmax_wrong_way),
+    ("transformer.causal_mask", "aligned at the first key",
+     lambda Tq, Tk: torch.tensor([[j <= i for j in range(Tk)] for i in range(Tq)])),
+    ("transformer.causal_mask", "cannot see itself",
+     lambda Tq, Tk: torch.tensor([[j < Tk - Tq + i for j in range(Tk)] for i in range(Tq)])),
+    ("transformer.masked_attention", "masked after the softmax", masked_after),
+    ("transformer.masked_attention", "masked with 0 before the softmax", masked_with_zero),
+    ("transformer.split_heads", "view without transpose",
+     lambda x, heads: x.view(x.size(0), heads, x.size(1), x.size(2) // heads)),
+    ("clip.logits", "multiplied by the logarithm",
+     lambda images, texts, s: dots(unit(images), unit(texts)) * s),
+    ("clip.contrastive_loss", "pictures only", pictures_only),
+    ("clip.loss_with_repeats", "repeats as negatives", loss_of_one_hot_targets),
+    ("clip.zero_shot", "softmax over the pictures",
+     lambda images, texts, s: softmax((s * dots(images, texts)).T).T),
+    ("metrics.covariance", "divided by N",
+     lambda x: torch.from_numpy(numpy.cov(x.numpy(), rowvar=False, bias=True)).float()),
+    ("metrics.frechet", "the square root element by element", fid_by_numpy),
+    ("metrics.attribute_accuracy", "the shares multiplied",
+     lambda read, wanted: torch.cat([(hits := (read == wanted) * 1.0).mean(0), hits.mean(0).prod(0)[
+         None]])),
+]
+
+
+@pytest.mark.parametrize("name, mistake, function", STUDENTS,
+                         ids=[f"{name}-{mistake}" for name, mistake, _ in STUDENTS])
+def test_a_mistake_written_in_other_words_is_told_by_the_same_name(name, mistake, function):
+    """So a mistake in the bank is really what its name says."""
+    for seed in range(3):
+        assert judge(name, function, seed).mistake == mistake
+
+
+def one_call(exercise) -> tuple:
+    return exercise.calls(torch.Generator().manual_seed(0), 1)[0]
+
+
+def blank(x):
+    """The zero of its kind."""
+    return torch.zeros_like(x) if isinstance(x, Tensor) else type(x)()
+
+
+def noise(x):
+    """Something random in the same shape and dtype."""
+    if not isinstance(x, Tensor):
+        return {int: 7, float: torch.rand(()).item(), str: "red", bool: False}.get(type(x), x)
+    return torch.rand(x.shape) < 0.5 if x.dtype == torch.bool else torch.randn(x.shape).to(x.dtype)
+
+
+@each
+def test_zeros_noise_and_the_inputs_themselves_never_pass(exercise):
+    torch.manual_seed(0)
+    inputs = range(len(one_call(exercise)))
+    wrong = [lambda *args: mapped(blank, exercise.function(*args)),
+             lambda *args: mapped(noise, exercise.function(*args)),
+             lambda *args: args, *(lambda *args, i=i: args[i] for i in inputs)]
+    for seed in range(2):
+        assert not any(judge(exercise.name, function, seed).passed for function in wrong)
+
+
+@each
+def test_an_answer_of_other_inputs_never_passes(exercise):
+    stale = exercise.function(*one_call(exercise))
+    assert not judge(exercise.name, lambda *args: stale, 1).passed
+
+
+@each
+def test_unwritten_none_and_a_crash_are_told_apart(exercise):
+    def unwritten(*args):
+        raise NotImplementedError
+
+    def crashing(*args):
+        return [][7]
+
+    states = [judge(exercise.name, f, 0).state for f in (unwritten, lambda *args: None, crashing)]
+    assert states == ["unwritten", "type", "crashed"]
+
+
+@each
+def test_a_right_answer_that_changes_an_input_is_told_so(exercise):
+    """Every input of a kind that can be changed, one after the other."""
+    args = one_call(exercise)
+    names = checks.names_of(exercise, args)
+    for i, arg in enumerate(args):
+        def greedy(*args, i=i):
+            answer = exercise.function(*args)
+            args[i].logical_not_() if isinstance(args[i], Tensor) and args[i].dtype == torch.bool \
+                else args[i].add_(1) if isinstance(args[i], Tensor) else args[i].clear()
+            return answer
+        if isinstance(arg, (Tensor, list, dict)):
+            verdict = judge(exercise.name, greedy, 0)
+            assert verdict.state == "mutates" and f"input {names[i]} in" in verdict.message
+
+
+@each
+def test_nan_is_never_right(exercise):
+    def spoil(x):
+        return x * math.nan if isinstance(x, (float, Tensor)) else x
+    answer = exercise.function(*one_call(exercise))
+    if any(isinstance(x, float) or isinstance(x, Tensor) and x.is_floating_point()
+           for x in (answer if isinstance(answer, tuple) else [answer])):
+        verdict = judge(exercise.name, lambda *args: mapped(spoil, exercise.function(*args)), 0)
+        assert verdict.state == "wrong" and "nan" in verdict.message.lower()
+
+
+# ---- the tables
+
+def test_names_are_unique_and_belong_to_the_file_and_lesson_in_the_order_of_the_lessons():
+    names = [exercise.name for exercise in EXERCISES]
+    assert len(set(names)) == len(names)
+    for exercise in EXERCISES:
+        stem, what = exercise.name.split(".")
+        assert what.isidentifier() and exercise.lesson in LESSONS
+        assert exercise.lesson.split("_")[1] == stem and exercise.points >= 1
+        assert exercise in importlib.import_module(f"minidalle.checks.{stem}").EXERCISES
+    assert [e.lesson for e in EXERCISES] == sorted(e.lesson for e in EXERCISES)
+
+
+def test_at_least_three_exercises_a_lesson_and_four_mistakes_an_exercise():
+    for lesson in {exercise.lesson for exercise in EXERCISES}:
+        assert sum(exercise.lesson == lesson for exercise in EXERCISES) >= 3
+    for exercise in EXERCISES:
+        names = [mistake.name for mistake in exercise.mistakes]
+        assert len(set(names)) == len(names) >= 4
+
+
+@each
+def test_messages_are_short_and_plain(exercise):
+    for mistake in exercise.mistakes:
+        assert mistake.message.isascii() and len(mistake.message) <= 300
+        assert 1 <= len(re.findall(r"[.?!](?= |$)", mistake.message)) <= 3
+        assert mistake.message[-1] in ".?" and len(mistake.name) <= 60
+
+
+@each
+def test_a_tolerance_is_no_larger_than_float32_needs(exercise):
+    assert exercise.tolerance <= 1e-4
+
+
+@each
+def test_an_exercise_documents_the_arguments_that_it_hands_over(exercise):
+    args = one_call(exercise)
+    assert len(checks.names_of(exercise, args)) == len(args) and exercise.verified
+    assert dataclasses.is_dataclass(exercise)
