@@ -12,7 +12,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 from minidalle.checkpoint import write
-from minidalle.demo import SAMPLES, SECONDS, draw_many, measure, score, smoke_note, write_json
+from minidalle.demo import (
+    SAMPLES,
+    SECONDS,
+    aligned,
+    draw_many,
+    measure,
+    score,
+    smoke_note,
+    write_json,
+)
 from minidalle.pictures import (
     CELL,
     EDGE,
@@ -77,7 +86,7 @@ def table(result: dict) -> str:
     """Both roads as a text that fits a terminal."""
     roads, best = result["roads"], f"best_of_{BEST_OF}"
     first = next(iter(roads.values()))
-    lines = [f"{'':28}" + "".join(f"{name:>9}" for name in first["test"]),
+    lines = [aligned("", first["test"], 28),
              shares("real pictures, judged", result["judge"])]
     for split, name in (("test", "test captions"), ("unseen", "unseen combinations")):
         if split not in first:
@@ -87,14 +96,14 @@ def table(result: dict) -> str:
             lines.append(shares(f"  {model}", line[split]))
             if best in line:
                 lines.append(shares(f"  {model}, best of {BEST_OF} by CLIP", line[best][split]))
-    lines += ["", f"{'':28}" + "".join(f"{model:>9}" for model in roads)]
-    for label, name, digits in ((f"FID (floor {first['fid_floor']:.3f})", "fid", 3),
-                                ("CLIP score", "clip_score", 3),
-                                ("seconds to train", "seconds_to_train", 0),
-                                ("seconds for 64 pictures", "seconds_for_64", 2)):
-        lines.append(f"{label:28}" + "".join(f"{r[name]:9.{digits}f}" for r in roads.values()))
-    lines.insert(-2, f"{'parameters, million':28}"
-                 + "".join(f"{r['parameters'] / 1e6:9.2f}" for r in roads.values()))
+    lines += ["", aligned("", roads, 28)]
+    for label, name, unit, digits in ((f"FID (floor {first['fid_floor']:.3f})", "fid", 1, 3),
+                                      ("CLIP score", "clip_score", 1, 3),
+                                      ("parameters, million", "parameters", 1e6, 2),
+                                      ("seconds to train", "seconds_to_train", 1, 0),
+                                      ("seconds for 64 pictures", "seconds_for_64", 1, 2)):
+        cells = (f"{line[name] / unit:.{digits}f}" for line in roads.values())
+        lines.append(aligned(label, cells, 28))
     lines.append("CLIP is part of both roads, in parameters and in seconds to train; the judge of "
                  "neither")
     few = roads["dalle"][best]["samples"]
@@ -104,7 +113,7 @@ def table(result: dict) -> str:
 
 
 def shares(label: str, row: dict[str, float]) -> str:
-    return f"{label:28}" + "".join(f"{value:9.3f}" for value in row.values())
+    return aligned(label, (f"{value:.3f}" for value in row.values()), 28)
 
 
 # ---- the figure -----------------------------------------------------------------------------

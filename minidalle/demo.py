@@ -11,7 +11,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
@@ -107,11 +107,11 @@ def with_total(seconds: dict[str, float]) -> dict[str, float]:
 def table(result: dict) -> str:
     """The score as a text that fits a terminal."""
     splits = [s for s in ("test", "unseen") if s in result]
-    lines = [f"{'':24}" + "".join(f"{name:>9}" for name in result["test"])]
+    lines = [aligned("", result["test"], 24)]
     names = {"test": "test captions", "unseen": "unseen combinations"}
     rows = [("real pictures, judged", result["judge"])]
     for label, row in rows + [(names[s], result[s]) for s in splits]:
-        lines.append(f"{label:24}" + "".join(f"{value:9.3f}" for value in row.values()))
+        lines.append(aligned(label, (f"{value:.3f}" for value in row.values()), 24))
     lines.append(f"FID {result['fid']:.3f} (floor {result['fid_floor']:.3f}), "
                  f"precision {result['precision']:.3f} ({result['precision_floor']:.3f}), "
                  f"recall {result['recall']:.3f} ({result['recall_floor']:.3f}), "
@@ -122,6 +122,11 @@ def table(result: dict) -> str:
                  f"{sum(result['parameters'].values()) / 1e6:.1f} M parameters, "
                  f"{(result['peak_memory_bytes'] or 0) / 1e9:.2f} GB, {result['machine']}")
     return "\n".join(lines + smoke_note(result))
+
+
+def aligned(label: str, cells: Iterable[str], width: int) -> str:
+    """A line of a table: a label so many letters wide, and its cells below each other."""
+    return f"{label:{width}}" + "".join(f"{cell:>9}" for cell in cells)
 
 
 def smoke_note(result: dict) -> list[str]:
