@@ -19,10 +19,10 @@ py := .venv/bin/python
 export OMP_WAIT_POLICY = PASSIVE
 export GOMP_SPINCOUNT = 10000
 
-.PHONY: help setup demo test bench lint clean again
+.PHONY: help setup demo test lessons lessons-save results student lab browser bench lint clean again
 
 help:  ## print these lines
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 setup: $(ready)  ## make the virtual environment .venv (TORCH=torch==2.13.0 chooses the torch)
 
@@ -31,6 +31,27 @@ demo: $(ready)  ## train on drawn digits, then draw captions: runs/demo.png (ARG
 
 test: $(ready)  ## run the tests (ARGS="tests/test_clip.py -k loss")
 	$(py) -m pytest $(ARGS)
+
+lab: $(ready)  ## open the lessons in JupyterLab
+	cd lessons && ../$(py) -m jupyter lab $(ARGS)
+
+student: $(ready)  ## write student/, copies of the lessons in which the solutions are cut out
+	$(py) tools/student.py $(ARGS)
+
+lessons: $(ready)  ## run every lesson at the smoke budget and compare what it prints
+	rm -rf build/lessons
+	MINIDALLE_BUDGET=smoke MINIDALLE_QUIET=1 MINIDALLE_RUNS="$(CURDIR)/build/lessons" \
+	  $(py) -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=300 lessons $(ARGS)
+
+lessons-save: $(ready)  ## run the lessons at a real budget and store their outputs (ARGS="04_clip")
+	$(py) tools/lessons.py save $(ARGS)
+
+results: $(ready)  ## measure what the lessons should give: lessons/expected.json, README
+	$(py) tools/lessons.py results $(ARGS)
+
+browser: $(ready)  ## open the lessons in a headless Chromium (for maintainers)
+	$(py) -m pip install --quiet -r tests/browser/requirements.txt
+	$(py) -m pytest tests/browser $(ARGS)
 
 bench: $(ready)  ## measure speed and memory, as JSON lines
 	$(py) bench/bench.py $(ARGS)

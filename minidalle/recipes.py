@@ -69,18 +69,20 @@ def fit_config(stage: str, budget: str, data: str = "drawn") -> FitConfig:
 class Workshop:
     """Makes the models of one world, one seed and one budget, or loads those it made before.
 
-    `say` is called with one line for each stage; `seconds` holds what each took to train.
+    `say` is called with one line for each stage; `seconds` holds what each took to train. A
+    `share` below 1 trains only that share of the steps, in a folder of its own: for a first look.
     """
 
     def __init__(self, data: str = "drawn", seed: int = 0, budget: str | None = None,
                  folder: str | Path = "runs", device: str | None = None, fresh: bool = False,
-                 say: Callable[[str], None] = print):
+                 say: Callable[[str], None] = print, share: float = 1):
         if data not in WORLDS:
             raise ValueError(f"data is {data!r}; choose one of {', '.join(WORLDS)}")
         self.data, self.seed, self.fresh, self.say = data, seed, fresh, say
         self.device = choose_device(device)
         self.budget = choose_budget(budget, self.device)
-        self.folder = Path(folder) / f"{data}-{self.budget}-{seed}"
+        self.share, name = share, f"{data}-{self.budget}-{seed}"
+        self.folder = Path(folder) / (name if share == 1 else f"{name}-share-{share:g}")
         self.world = WORLDS[data](self.device)
         self.tokenizer = Tokenizer.train(self.world.grammar.every())
         self.models: dict[str, nn.Module] = {}
@@ -149,7 +151,7 @@ class Workshop:
         return self._stage("upsampler", config, lambda: Upsampler(config), batch)
 
     def dvae(self) -> Dvae:
-        steps = fit_config("dvae", self.budget, self.data).steps
+        steps = self._fits("dvae").steps
         config = DvaeConfig(self.world.size, steps=steps)      # its schedules end with the training
 
         def batch(n, generator):
@@ -192,12 +194,16 @@ class Workshop:
     def _ids(self, captions: list[str]) -> torch.Tensor:
         return self.tokenizer.batch(captions).to(self.device)
 
+    def _fits(self, stage: str) -> FitConfig:
+        fits = fit_config(stage, self.budget, self.data)
+        return replace(fits, steps=max(1, round(self.share * fits.steps)))
+
     def _stage(self, stage: str, config, build: Callable[[], nn.Module], batch: Callable,
                taught_by: tuple[str, ...] = ()) -> nn.Module:
         """Load the stage, or train it, once. What it learns was made by the stages `taught_by`."""
         if stage in self.models:
             return self.models[stage]
-        fits, path = fit_config(stage, self.budget, self.data), self.path(stage)
+        fits, path = self._fits(stage), self.path(stage)
         words = hashlib.sha256(json.dumps(self.tokenizer.state()).encode()).hexdigest()[:12]
         settings = {"stage": stage, "data": self.data, "seed": self.seed, "tokenizer": words,
                     **{f"taught_by_{name}": fingerprint(self.models[name]) for name in taught_by},
@@ -209,7 +215,7 @@ class Workshop:
         if not self.fresh and load(model, path, settings):
             self.say(f"{stage}: loaded from {path}")
         else:
-            seconds = SECONDS[stage] * STRETCH[self.data]
+            seconds = round(SECONDS[stage] * STRETCH[self.data] * self.share)
             about = f", about {seconds} s on two CPU cores" if self.budget == "cpu" else ""
             self.say(f"{stage}: {PURPOSE[stage]}; training {fits.steps} steps{about}")
             with in_place_of(path) if self.fresh else nullcontext(path) as place:

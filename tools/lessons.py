@@ -1,0 +1,99 @@
+"""Run the lessons at a real budget: store their outputs, or measure what should come out.
+
+    python tools/lessons.py save [NAME ...]       run, and store the outputs in lessons/
+    python tools/lessons.py results [NAME ...]    run with several seeds -> lessons/expected.json
+
+in -> out   lessons/*.ipynb -> the same with outputs; lessons/expected.json
+idea        Each lesson runs in a fresh kernel with a folder of checkpoints of its own, so that what
+            it shows does not depend on what was run before. Stored outputs hold nothing that
+            changes from run to run: no times, no progress bars, no widgets.
+"""
+import argparse
+import json
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+
+from minidalle.demo import write_json
+
+LESSONS = Path(__file__).resolve().parent.parent / "lessons"
+WIDGET = "application/vnd.jupyter.widget-view+json"
+
+
+def main() -> None:
+    line = argparse.ArgumentParser(description="Run the lessons at a real budget.")
+    line.add_argument("command", choices=("save", "results"))
+    line.add_argument("names", nargs="*", help="lessons, such as 03_transformer (default: all)")
+    line.add_argument("--budget", choices=("cpu", "gpu"), default="cpu")
+    line.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="for results")
+    args = line.parse_args()
+    here = sorted(path.stem for path in LESSONS.glob("*.ipynb"))
+    if unknown := [name for name in args.names if name not in here]:
+        sys.exit(f"there is no lesson {unknown[0]}; there are {', '.join(here)}")
+    for name in args.names or here:
+        if args.command == "save":
+            save(name, args.budget)
+        else:
+            measure(name, args.budget, args.seeds)
+
+
+def run(name: str, budget: str, seed: int) -> tuple[nbformat.NotebookNode, dict]:
+    """One clean run -> the notebook with its outputs, and the record of its card."""
+    notebook = nbformat.read(LESSONS / f"{name}.ipynb", 4)
+    runs = Path(tempfile.mkdtemp(prefix="minidalle-"))
+    os.environ.update(MINIDALLE_RUNS=str(runs), MINIDALLE_BUDGET=budget, MINIDALLE_QUIET="1",
+                      MINIDALLE_SEED=str(seed), MPLBACKEND="module://matplotlib_inline.backend_inline")
+    try:
+        NotebookClient(notebook, timeout=1800, record_timing=False, coalesce_streams=True,
+                       resources={"metadata": {"path": str(LESSONS)}}).execute()
+        card = json.loads((runs / "cards" / f"{name}-{budget}-{seed}.json").read_text())
+    finally:
+        shutil.rmtree(runs, ignore_errors=True)
+    print(f"{name}, {budget}, seed {seed}: {card['seconds']} s, {card['metrics']}", flush=True)
+    return clean(notebook), card
+
+
+def clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """Without widgets, which need a kernel to be seen, and without the version of Python."""
+    notebook.metadata.pop("widgets", None)
+    notebook.metadata.language_info = {"name": "python"}
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.metadata.pop("execution", None)
+            cell.outputs = [one for one in cell.outputs if WIDGET not in one.get("data", {})]
+    return notebook
+
+
+def save(name: str, budget: str) -> None:
+    nbformat.write(run(name, budget, 0)[0], LESSONS / f"{name}.ipynb")
+
+
+def measure(name: str, budget: str, seeds: list[int]) -> None:
+    """Into expected.json: the values of the first seed, and a band round those of all seeds."""
+    cards = [run(name, budget, seed)[1] for seed in seeds]
+    first, path = cards[0], LESSONS / "expected.json"
+    metrics = {metric: {"value": value, "band": band([card["metrics"][metric] for card in cards])}
+               for metric, value in first["metrics"].items()}
+    known = json.loads(path.read_text()) if path.exists() else {}
+    known.setdefault(name, {})[budget] = {
+        "seed": seeds[0], "seeds": seeds, "seconds": first["seconds"],
+        "machine": first["machine"], "metrics": metrics, "reference": first["reference"]}
+    write_json(path, dict(sorted(known.items())))
+
+
+def band(values: list[float]) -> list[float]:
+    """As far below and above what was seen as that spreads; a share stays one."""
+    spread = max(max(values) - min(values), 0.02 * max(map(abs, values)))
+    low, high = min(values) - spread, max(values) + spread
+    if all(0 <= value <= 1 for value in values):
+        low, high = max(0.0, low), min(1.0, high)
+    return [round(low, 4), round(high, 4)]
+
+
+if __name__ == "__main__":
+    main()
