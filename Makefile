@@ -51,7 +51,7 @@ results: $(ready)  ## measure what the lessons should give: lessons/expected.jso
 
 browser: $(ready)  ## open the lessons in a headless Chromium (for maintainers)
 	$(py) -m pip install --quiet -r tests/browser/requirements.txt
-	$(py) -m pytest tests/browser $(ARGS)
+	MINIDALLE_BROWSER=1 $(py) -m pytest tests/browser $(ARGS)
 
 bench: $(ready)  ## measure speed and memory, as JSON lines
 	$(py) bench/bench.py $(ARGS)

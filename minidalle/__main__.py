@@ -1,4 +1,4 @@
-"""The command line: python -m minidalle demo | compare | train | draw | score | checks."""
+"""The command line: python -m minidalle demo | compare | train | draw | score | checks | grade."""
 import json
 import shlex
 import sys
@@ -128,6 +128,30 @@ def list_checks(as_json: bool) -> None:
                 print(f"      {name}")
 
 
+def run_grade(args) -> int:
+    """A report for each file, as soon as it is there; so is its row of the table. 2 if some file
+    could not be graded."""
+    from minidalle.grade import Limits, graded, report, write_csv
+
+    if args.csv:
+        if args.csv.suffix.lower() != ".csv":
+            raise ValueError(f"--csv is {args.csv}; name a file that ends in .csv, so that no "
+                             "notebook is written over")
+        check_writable(args.csv, "--csv")
+    grades = []
+    for file in args.files:
+        try:
+            grades.append(graded(file, args.budget, Limits(total=args.seconds)))
+        except KeyboardInterrupt:
+            print(f"minidalle: stopped; {len(grades)} of {len(args.files)} files were graded",
+                  file=sys.stderr)
+            return 130
+        print(report(grades[-1], args.verbose), flush=True)
+        if args.csv:
+            write_csv(args.csv, grades)
+    return 0 if all(grade.lesson for grade in grades) else 2
+
+
 # ---- what is said before anything is trained ------------------------------------------------
 
 def choose_model(args) -> None:
@@ -191,25 +215,28 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         with warnings.catch_warnings():
             warnings.showwarning = lambda message, *rest: print(f"note: {message}", file=sys.stderr)
-            run(args)
+            return run(args) or 0
     except (ValueError, OSError, FloatingPointError) as error:
         print(f"minidalle: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:
-        again = "without --fresh, the same command" if args.fresh else "the same command"
+        again = "the same command"
+        if getattr(args, "fresh", False):              # which not every command has
+            again = f"without --fresh, {again}"
         print(f"minidalle: {str(stop) or 'stopped'}; {again} goes on from here", file=sys.stderr)
         return 130
-    return 0
 
 
 RUN = {"demo": run_demo, "compare": run_compare, "train": run_train, "draw": run_draw,
        "score": run_score}
 
 
-def run(args) -> None:
-    """One command, once its arguments are read."""
+def run(args) -> int | None:
+    """One command, once its arguments are read: the exit code, if it has one of its own."""
     if args.command == "checks":
         return list_checks(args.json)
+    if args.command == "grade":
+        return run_grade(args)
     choose_model(args)
     name = "demo-dalle" if (args.command, args.model) == ("demo", "dalle") else args.command
     folder, picture = folder_and_picture(args.out, f"{name}.png")

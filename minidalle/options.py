@@ -17,6 +17,7 @@ EXAMPLES = """examples:
   python -m minidalle draw --complete half.png "a red seven on blue"
   python -m minidalle train dalle           train (or load) this stage and what it learns from
   python -m minidalle score                 measure what is trained
+  python -m minidalle grade */03*.ipynb     what passes in these notebooks of students
 
 The models are two roads from caption to picture: unclip, that of DALL-E 2 (stages clip, prior,
 decoder, upsampler), and dalle, that of DALL-E (stages clip, dvae, dalle). The judge measures.
@@ -55,9 +56,37 @@ def parser() -> argparse.ArgumentParser:
                                  description="List the exercises of the lessons, and the mistakes "
                                              "that each of them knows by name.")
     checks.add_argument("--json", action="store_true", help="as JSON, for programs")
+    add_grading(commands)
     for needy in (draw, score):
         needy.add_argument("--train", action="store_true", help="train first what is missing")
     return line
+
+
+GRADING = """Run each notebook afresh, in a process of its own, and say exercise by exercise what
+passes, with points. Only functions that the notebook itself defines count; where one is defined
+several times, the last counts."""
+
+CAREFUL = """This runs the students' code on this machine, with your rights: it can read, change and
+send whatever you can. Grade the work of strangers in a container, or on a machine with nothing to
+lose. And a function that calls the package's own answer passes, so glance at the code.
+
+The exit code is 0 if every file was graded, whatever its points, and 2 if some could not be: no
+notebook, or one of no known lesson. Linux and macOS only."""
+
+
+def add_grading(commands) -> None:
+    grade = commands.add_parser("grade", help="say what passes in students' notebooks",
+                                description=GRADING, epilog=CAREFUL,
+                                formatter_class=argparse.RawDescriptionHelpFormatter)
+    grade.add_argument("files", nargs="+", type=Path, metavar="FILE", help="a notebook (.ipynb)")
+    grade.add_argument("--csv", type=Path, metavar="FILE",
+                       help="write a table too: a row a notebook, a column an exercise")
+    grade.add_argument("--seconds", type=number(1, 10 ** 6), default=300, metavar="S",
+                       help="end a notebook after so many seconds; what was judged before stands "
+                            "(default 300)")
+    grade.add_argument("--budget", choices=BUDGETS, default="smoke",
+                       help="how long the notebooks train (default smoke: a handful of steps)")
+    grade.add_argument("--verbose", action="store_true", help="print what the student is told")
 
 
 def common() -> argparse.ArgumentParser:

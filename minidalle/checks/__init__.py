@@ -12,7 +12,8 @@ idea        Your function and the package's own are called with the same random 
             inputs is what you wrote. Otherwise you are told what differs first.
 left out    marks for style and speed
 
-The exercises of lesson stem.py lie in checks/stem.py; answers.py compares, running.py runs.
+The exercises of lesson stem.py lie in checks/stem.py; answers.py compares, running.py runs;
+apart.py and messages.py let a grader ask a function in another process.
 """
 import difflib
 import inspect
@@ -20,13 +21,13 @@ import os
 import secrets
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from torch import Generator
 
 from minidalle.checks.answers import Difference, describe, difference
-from minidalle.checks.running import Outcome, TimeUp, call, is_unwritten, outcomes, their_lines
+from minidalle.checks.running import Outcome, Reply, ask, call
 
 ROUNDS = 5                     # random inputs a check: what one lets through, the next will not
 SECONDS = 10.0                 # for all rounds; a right answer takes a few milliseconds
@@ -73,9 +74,9 @@ class Verdict:
 
 def exercises() -> tuple[Exercise, ...]:
     """All of them in lesson order. Imported only here: each brings its file of the package."""
-    from minidalle.checks import clip, data, metrics, tokenizer, transformer
-    return (*data.EXERCISES, *tokenizer.EXERCISES, *transformer.EXERCISES, *clip.EXERCISES,
-            *metrics.EXERCISES)
+    from minidalle.checks import clip, data, map, metrics, tokenizer, transformer
+    return (*map.EXERCISES, *data.EXERCISES, *tokenizer.EXERCISES, *transformer.EXERCISES,
+            *clip.EXERCISES, *metrics.EXERCISES)
 
 
 def find(name: str) -> Exercise:
@@ -103,25 +104,29 @@ def judge(name: str, function: Callable, seed: int | None = None, seconds: float
           ) -> Verdict:
     """The verdict as data, for grading and tests. The inputs are fresh unless a seed is given."""
     exercise = find(name)
-    if not callable(function):
+    calls = exercise.calls(Generator().manual_seed(secrets.randbits(32) if seed is None else seed))
+    return judged(exercise, calls, ask(function, calls, seconds), seconds)
+
+
+def judged(exercise: Exercise, calls: list[tuple], reply: Reply, seconds: float) -> Verdict:
+    """The verdict on what a function replied to these calls."""
+    name, args = exercise.name, calls[0]
+    if reply.reason == "type":
         return Verdict(name, "type", None, f"Pass the function itself, and not what it returns: "
                        f"check({name!r}, my_function), without brackets behind my_function.")
-    generator = Generator().manual_seed(secrets.randbits(32) if seed is None else seed)
-    calls = exercise.calls(generator)
-    if message := misfit(exercise, function, calls[0]):
-        return Verdict(name, "arguments", None, message)
-    try:
-        theirs = outcomes(function, calls, seconds)
-    except TimeUp as error:
+    if reply.reason == "arguments":
+        return Verdict(name, "arguments", None, f"Your function takes {reply.text}, and is called "
+                       f"with {len(args)} argument{'s'[:len(args) != 1]}: "
+                       f"{', '.join(names_of(exercise, args))}.")
+    if reply.reason == "timeout":
         return Verdict(name, "timeout", None, f"Your function was still at work after {seconds:g} "
-                       f"seconds: look for a loop that never ends. {error}.",
-                       tuple(their_lines(error)))
-    return compared(exercise, calls, theirs)
+                       f"seconds: look for a loop that never ends. {reply.text}.", reply.lines)
+    return compared(exercise, calls, reply.outcomes)
 
 
-def compared(exercise: Exercise, calls: list[tuple], theirs: list[Outcome]) -> Verdict:
+def compared(exercise: Exercise, calls: list[tuple], theirs: Sequence[Outcome]) -> Verdict:
     """The student's outcomes beside the right ones, and if need be beside every mistake."""
-    if any(is_unwritten(one.error) for one in theirs):
+    if any(one.error and one.error.unwritten for one in theirs):
         return Verdict(exercise.name, "unwritten", None,
                        "Your function still raises NotImplementedError: write it, and run its "
                        "cell before this one.")
@@ -132,7 +137,8 @@ def compared(exercise: Exercise, calls: list[tuple], theirs: list[Outcome]) -> V
             if all(alike(exercise, one, call(mistake.function, args))
                    for one, args in zip(theirs, calls)):
                 return Verdict(exercise.name, "mistake", mistake.name, mistake.message)
-    changed = [one.changed for one in theirs if one.changed is not None]
+    changed = [i for one, args in zip(theirs, calls) for i, before in enumerate(args)
+               if one.given and difference(one.given[i], before, 0)]
     if changed and all(one.error is None for one in theirs):
         name = names_of(exercise, calls[0])[changed[0]]
         return Verdict(exercise.name, "mutates", None, f"Your function changes its input {name} in "
@@ -146,7 +152,7 @@ def compared(exercise: Exercise, calls: list[tuple], theirs: list[Outcome]) -> V
 def alike(exercise: Exercise, one: Outcome, other: Outcome) -> bool:
     """The same answer, or the same error with the same words."""
     if one.error or other.error:
-        return repr(one.error) == repr(other.error)
+        return one.error == other.error
     return exercise.compare(one.answer, other.answer, exercise.tolerance) is None
 
 
@@ -155,10 +161,10 @@ def explained(exercise: Exercise, args: tuple, theirs: Outcome, right: Outcome) 
     names = names_of(exercise, args)
     given = ", ".join(f"{name} {describe(arg)}" for name, arg in zip(names, args))
     if theirs.error:
-        what = (str(theirs.error).splitlines() or [""])[0][:120]
-        message = f"Your function stopped with {type(theirs.error).__name__}: {what}"
+        what = (theirs.error.text.splitlines() or [""])[0][:120]
+        message = f"Your function stopped with {theirs.error.kind}: {what}"
         return Verdict(exercise.name, "crashed", None, f"{message.rstrip(' .:')}. Given: {given}.",
-                       tuple(their_lines(theirs.error)))
+                       theirs.error.lines)
     found = exercise.compare(theirs.answer, right.answer, exercise.tolerance)
     return Verdict(exercise.name, found.state, None, f"{found.message} Given: {given}.")
 
@@ -166,19 +172,6 @@ def explained(exercise: Exercise, args: tuple, theirs: Outcome, right: Outcome) 
 def names_of(exercise: Exercise, args: tuple) -> list[str]:
     """What the lesson calls the arguments."""
     return list(inspect.signature(exercise.function).parameters)[:len(args)]
-
-
-def misfit(exercise: Exercise, function: Callable, args: tuple) -> str | None:
-    """What to say if the function cannot be called with so many arguments; None if it can."""
-    try:
-        inspect.signature(function).bind(*args)
-    except TypeError:
-        takes = inspect.signature(function)
-        return (f"Your function takes {takes}, and is called with {len(args)} "
-                f"argument{'s'[:len(args) != 1]}: {', '.join(names_of(exercise, args))}.")
-    except ValueError:         # a function written in C does not tell what it takes
-        return None
-    return None
 
 
 def shown(verdict: Verdict, colour: bool = False) -> str:

@@ -1,25 +1,27 @@
 r"""Running: somebody else's function, called with care.
 
-in -> out   a function and the arguments of several calls -> an Outcome each
+in -> out   a function and the arguments of several calls -> a Reply: an Outcome each, or why not
 idea        Nothing that a student writes may take the notebook down, and nothing may reach back
             to us: each call gets its own copy of the arguments, its answer is copied, what it
             raises is caught (exit() too), and a loop that never ends is stopped by an alarm.
 left out    a sandbox. The function runs in this process and may do what the process may: whoever
             grades strangers gives them a process and a machine of their own.
 """
+import inspect
 import signal
 import sysconfig
 import threading
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import minidalle
-from minidalle.checks.answers import difference, frozen
+from minidalle.checks.answers import frozen
 
 AGAIN = 0.1                    # seconds from one alarm to the next, if the first was swallowed
 FRAMES = 4                     # of a traceback; a recursion without an end has a thousand
+REASONS = ("", "type", "arguments", "timeout")     # none; no function; it takes others; too slow
 HERE = str(Path(minidalle.__file__).parent)
 LIBRARIES = tuple(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib"))
 
@@ -29,10 +31,51 @@ class TimeUp(BaseException):
 
 
 @dataclass(frozen=True)
+class Failure:
+    """What a call raised, in words. The same kind with the same text is the same failure."""
+    kind: str                                                   # the name of its type
+    text: str
+    lines: tuple[str, ...] = field(default=(), compare=False)   # where in the student's code
+    unwritten: bool = field(default=False, compare=False)
+
+
+@dataclass(frozen=True)
 class Outcome:
     answer: object = None
-    error: BaseException | None = None      # what the call raised
-    changed: int | None = None              # the first argument that it changed in place
+    error: Failure | None = None
+    given: tuple = ()               # the arguments as the call left them
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An outcome for each call; or a reason, which is the state of a Verdict, and its words."""
+    outcomes: tuple[Outcome, ...] = ()
+    reason: str = ""                # one of REASONS
+    text: str = ""                  # what it takes, or how it was stopped
+    lines: tuple[str, ...] = ()     # where it was stopped
+
+
+def ask(function: Callable, calls: Sequence[tuple], seconds: float) -> Reply:
+    """What comes of calling the function with each tuple of arguments."""
+    if not callable(function):
+        return Reply(reason="type")
+    if takes := misfit(function, calls[0]):
+        return Reply(reason="arguments", text=takes)
+    try:
+        return Reply(tuple(outcomes(function, calls, seconds)))
+    except TimeUp as error:
+        return Reply((), "timeout", str(error), tuple(their_lines(error)))
+
+
+def misfit(function: Callable, args: tuple) -> str | None:
+    """What the function takes, if it cannot be called with so many arguments; None if it can."""
+    try:
+        inspect.signature(function).bind(*args)
+    except TypeError:
+        return str(inspect.signature(function))
+    except ValueError:         # a function written in C does not tell what it takes
+        return None
+    return None
 
 
 def outcomes(function: Callable, calls: Sequence[tuple], seconds: float) -> list[Outcome]:
@@ -46,12 +89,19 @@ def call(function: Callable, args: tuple) -> Outcome:
     given = frozen(args)
     try:
         answer = frozen(function(*given))
+        return Outcome(answer, given=frozen(given))
     except (TimeUp, KeyboardInterrupt):
         raise
     except BaseException as error:          # exit() raises SystemExit, which is no Exception
-        return Outcome(error=error)
-    changed = (i for i, (now, before) in enumerate(zip(given, args)) if difference(now, before, 0))
-    return Outcome(answer, changed=next(changed, None))
+        return Outcome(error=failure(error))
+
+
+def failure(error: BaseException) -> Failure:
+    try:
+        text = str(error)
+    except Exception:                       # an exception of the student's own, with a flaw
+        text = ""
+    return Failure(type(error).__name__, text, tuple(their_lines(error)), is_unwritten(error))
 
 
 def by_alarm(work: Callable, seconds: float):
@@ -91,7 +141,7 @@ def their_lines(error: BaseException) -> list[str]:
     return lines
 
 
-def is_unwritten(error: BaseException | None) -> bool:
+def is_unwritten(error: BaseException) -> bool:
     """Raised by the student's own `raise NotImplementedError`, not by PyTorch, which has it too."""
     lines = their_lines(error) if isinstance(error, NotImplementedError) else []
     return bool(lines) and (lines[-1].startswith("line ") or "raise" in lines[-1])

@@ -87,6 +87,23 @@ def loss_with_repeats(logits, same):
     return torch.tensor(sum(losses) / len(losses))
 
 
+def to_pixels(images):
+    def level(value):
+        return min(255, max(0, math.floor(value * 127.5 + 128)))
+    B, _, H, W = images.shape
+    out = torch.empty(B, H, W, 3, dtype=torch.uint8)
+    for b, picture in enumerate(images.tolist()):
+        for c, plane in enumerate(picture):
+            for i, row in enumerate(plane):
+                for j, value in enumerate(row):
+                    out[b, i, j, c] = level(value)
+    return out
+
+
+def count_parameters(parameters):
+    return sum(math.prod(tensor.shape) for tensor in parameters)
+
+
 def images(pixels):
     numbers = [[[[value[c] * 2 / 255 - 1 for value in row] for row in picture] for c in range(3)]
                for picture in pixels.tolist()]
@@ -189,6 +206,10 @@ def attribute_accuracy(read, wanted):
 
 
 OTHER_STYLE = {
+    "map.to_pixels": to_pixels,
+    "map.chance": lambda n: torch.nn.functional.cross_entropy(
+        torch.zeros(1, n), torch.tensor([0])).item(),
+    "map.count_parameters": count_parameters,
     "data.images": images,
     "data.compose": compose,
     "data.parse": parse,
@@ -350,6 +371,20 @@ def fid_by_numpy(mu_x, C_x, mu_y, C_y):
 
 
 STUDENTS = [                   # (exercise, mistake, the mistake as somebody else would write it)
+    ("map.to_pixels", "not clamped",
+     lambda images: torch.round(127.5 * images + 127.5).to(torch.uint8).movedim(1, 3)),
+    ("map.to_pixels", "cut off in place of rounded",
+     lambda images: torch.stack([(x.clamp(-1, 1) / 2 + 0.5).mul(255).byte().permute(1, 2, 0)
+                                 for x in images])),
+    ("map.to_pixels", "viewed in place of permuted",
+     lambda images: (images.clamp(-1, 1) * 127.5 + 127.5).round().byte().view(
+         len(images), *images.shape[2:], 3)),
+    ("map.chance", "the sign", lambda n: math.log(1 / n)),
+    ("map.chance", "bits", lambda n: math.log(n) / math.log(2)),
+    ("map.count_parameters", "only the first side",
+     lambda parameters: sum((*p.shape, 1)[0] for p in parameters)),
+    ("map.count_parameters", "the numbers added",
+     lambda parameters: torch.cat([p.flatten() for p in parameters]).sum().item()),
     ("data.images", "viewed in place of permuted",
      lambda pixels: pixels.float().view(-1, 3, pixels.size(1), pixels.size(2)) * 2 / 255 - 1),
     ("data.compose", "paper shines through",
