@@ -68,13 +68,26 @@ def test_loss_with_a_repeat_by_hand():
     assert contrastive_loss(torch.full((2, 2), 50.0), same).item() == pytest.approx(math.log(2))
 
 
-def test_repeated_captions_are_positives_and_the_plain_loss_fails_on_them():
-    """Vectors that are exactly right: our gradient vanishes, the plain loss still pushes."""
+def test_on_free_logits_repeats_are_positives_and_the_plain_loss_fails_on_them():
+    """Logits that are exactly right: our gradient vanishes, the plain loss still pushes."""
     ids = sentences(3)[[0, 0, 1, 2]]
     right = torch.where(repeats(ids), 20.0, -20.0).requires_grad_()
     ours, = torch.autograd.grad(contrastive_loss(right, repeats(ids)), right)
     plain, = torch.autograd.grad(F.cross_entropy(right, torch.arange(4)), right)
     assert ours.abs().max() < 1e-6 < 0.1 < plain.abs().max()
+
+
+def test_in_the_model_twins_have_equal_vectors_so_the_plain_loss_is_the_same():
+    """The text vector is a function of the words. So what fails on free logits does no harm here,
+    neither to the loss nor to its gradient: see lesson 04."""
+    clip, ids = small_clip().eval(), sentences(3)[[0, 0, 1, 2, 0]]
+    images = torch.randn(5, 3, 16, 16)
+    losses = [contrastive_loss(clip(images, ids), same)
+              for same in (repeats(ids), torch.eye(5, dtype=torch.bool))]
+    torch.testing.assert_close(*losses)
+    slopes = [torch.cat([g.flatten() for g in torch.autograd.grad(loss, clip.parameters())])
+              for loss in losses]
+    torch.testing.assert_close(*slopes, rtol=1e-3, atol=1e-5)
 
 
 def test_repeats_equals_a_double_loop():

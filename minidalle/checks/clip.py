@@ -278,8 +278,8 @@ LOSS_WITH_REPEATS = Exercise(
     "clip.loss_with_repeats", LESSON, 3, loss_with_repeats, (repeats_inputs,), (
         Mistake(
             "repeats as negatives",
-            "You use the diagonal alone: a picture is punished for finding a copy of its own "
-            "caption. Each copy is a right answer.",
+            "You use the diagonal alone: a copy of the own caption counts as a wrong answer. Each "
+            "copy is a right one.",
             lambda x, same: contrastive_loss(x)),
         Mistake(
             "targets sum to more than 1",
