@@ -23,6 +23,7 @@ import textwrap
 import time
 import warnings
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
@@ -33,7 +34,15 @@ from torch import Generator
 
 import minidalle
 from minidalle.checkpoint import write
-from minidalle.checks import SECONDS, WIDTH, Exercise, Verdict, exercises, judged
+from minidalle.checks import (
+    SECONDS,
+    WIDTH,
+    Exercise,
+    Verdict,
+    exercises,
+    judged,
+    learnable,
+)
 from minidalle.checks.messages import LONG, Line, plain, unpacked
 
 ROOT = Path(minidalle.__file__).resolve().parent.parent
@@ -42,7 +51,8 @@ CHECKED = re.compile(r"""\bcheck\(\s*["']([\w.]+)["']""")
 WORDS = {"unwritten": "not written yet", "type": "returns the wrong type",
          "shape": "returns the wrong shape", "dtype": "returns the wrong dtype",
          "wrong": "returns wrong values", "mutates": "changes its input", "crashed": "crashes",
-         "arguments": "takes other arguments", "timeout": "does not come to an end"}
+         "arguments": "takes other arguments", "timeout": "does not come to an end",
+         "detached": "lets no gradient through"}
 
 
 @dataclass(frozen=True)
@@ -216,10 +226,18 @@ class Apart:
         return None if error is None else str(error)[:LONG]
 
     def judge(self, exercise: Exercise) -> Verdict:
-        """Inputs go over, answers come back, and are judged here."""
         calls = exercise.calls(Generator().manual_seed(secrets.randbits(32)))
+        verdict = self.judge_by(judged, exercise, calls)
+        if verdict.passed and exercise.learns:
+            return self.judge_by(learnable, exercise, calls[:1], gradients=True)
+        return verdict
+
+    def judge_by(self, judge: Callable, exercise: Exercise, calls: list[tuple],
+                 gradients: bool = False) -> Verdict:
+        """Inputs go over, answers or gradients come back, and are judged here."""
         seconds = self.limits.function
-        request = {"function": last_name(exercise), "calls": [plain(args) for args in calls]}
+        request = {"function": last_name(exercise), "calls": [plain(args) for args in calls],
+                   "gradients": gradients}
         answer = self.say(request, seconds)
         try:
             reply = unpacked(answer["reply"])
@@ -228,7 +246,7 @@ class Apart:
         if not reply.reason and len(reply.outcomes) != len(calls):
             raise Stopped("its process sent nonsense")
         try:
-            return judged(exercise, calls, reply, seconds)
+            return judge(exercise, calls, reply, seconds)
         except Exception as error:             # one odd answer must not stop the grading of others
             return Verdict(exercise.name, "type", None, "Your answer cannot be compared with the "
                            f"right one ({type(error).__name__}).")

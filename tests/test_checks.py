@@ -17,8 +17,21 @@ import pytest
 import torch
 
 from minidalle import checks
-from minidalle.checks import Exercise, Mistake, Verdict, check, find, judge, listing, shown
+from minidalle.checks import (
+    Exercise,
+    Mistake,
+    Verdict,
+    check,
+    find,
+    judge,
+    judged,
+    learnable,
+    listing,
+    shown,
+)
 from minidalle.checks.answers import difference, frozen
+from minidalle.checks.gradients import gradients_of
+from minidalle.checks.running import Failure, Outcome, Reply
 
 DOUBLE = Exercise(
     "toy.double", "99_toy", 1, lambda x: 2 * x,
@@ -33,13 +46,78 @@ NOTHING = Exercise("toy.sum", "99_toy", 1, lambda x, y: x + y,
                    (lambda g: (torch.rand((), generator=g), 1.0),), (), "added")
 
 
+LEARNT = Exercise("toy.scaled", "99_toy", 1, lambda ids, x, s: x[ids] * s, (
+    lambda g: (torch.tensor([1, 0]), torch.randn(2, generator=g), torch.rand((), generator=g)),),
+    (), "scaled", learns=True)
+
+
 @pytest.fixture(autouse=True)
 def toys(monkeypatch):
-    monkeypatch.setattr(checks, "exercises", lambda: (DOUBLE, COUNT, NOTHING))
+    monkeypatch.setattr(checks, "exercises", lambda: (DOUBLE, COUNT, NOTHING, LEARNT))
 
 
 def verdict(function, seconds=10.0) -> Verdict:
     return judge("toy.double", function, 0, seconds)
+
+
+# ---- gradients
+
+def test_the_gradients_are_those_by_hand_and_none_where_none_arrives():
+    """f = (x1 s, 4 x0) with the weights sin 1 and sin 2: df/dx0, df/dx1 and df/ds."""
+    def f(ids, x, s, unused):
+        return torch.stack([x[1] * s, 4 * x[0]])
+    x, s = torch.tensor([5.0, 7.0]), torch.tensor(3.0)
+    of_x, of_s, of_unused = gradients_of(f)(torch.tensor([1]), x, s, torch.tensor(1.0))
+    assert of_x.tolist() == pytest.approx([4 * math.sin(2), 3 * math.sin(1)])
+    assert of_s.item() == pytest.approx(7 * math.sin(1)) and of_unused is None
+
+
+@pytest.mark.parametrize("function, words", [
+    (lambda ids, x, s: x[ids] * s.item(), "no gradient reaches s. Then nothing can be learnt"),
+    (lambda ids, x, s: x[ids] * float(s), "no gradient reaches s."),
+    (lambda ids, x, s: x[ids].detach() * s, "no gradient reaches x."),
+    (lambda ids, x, s: torch.tensor([x[1] * s, x[0] * s]), "no gradient reaches x and s."),
+    (lambda ids, x, s: torch.stack([x[1], x[0].detach()]) * s, "that reaches x is wrong or lacks"),
+    (lambda ids, x, s: x[ids] * s + 0 * (x - x).abs().sqrt().sum(), "that reaches x is wrong"),
+    (lambda ids, x, s: torch.from_numpy(x[ids].numpy()) * s, "stops with RuntimeError: Can't call"),
+])
+def test_right_numbers_through_which_nothing_can_be_learnt_do_not_pass(function, words):
+    said = judge("toy.scaled", function, 0)
+    assert said.state == "detached" and words in said.message and said.mistake is None
+    assert said.message.startswith("Your numbers are right, but ") and "not yet." in shown(said)
+
+
+def test_a_gradient_is_asked_for_only_of_right_numbers_and_where_a_model_learns():
+    assert judge("toy.scaled", lambda ids, x, s: x[ids] * s, 0).passed
+    assert judge("toy.scaled", lambda ids, x, s: x[ids].detach() * s + 1, 0).state == "wrong"
+    assert verdict(lambda x: torch.tensor((2 * x).tolist())).passed
+
+
+def test_a_function_that_never_ends_where_a_gradient_is_asked_for_is_stopped():
+    def waits(ids, x, s):
+        while x.requires_grad:
+            pass
+        return x[ids] * s
+    assert judge("toy.scaled", waits, 0, seconds=0.3).state == "timeout"
+
+
+@pytest.mark.parametrize("forged", [
+    [None], 3, None, [torch.zeros(()).expand(10 ** 6, 10 ** 6), torch.ones(())], ["a", {}],
+    [torch.empty(2, device="meta"), torch.ones(())]])
+def test_forged_gradients_never_pass_and_take_no_memory(forged):
+    """They come from another process: an error is refused by the grader."""
+    calls = LEARNT.calls(torch.Generator().manual_seed(0), 1)
+    try:
+        assert not learnable(LEARNT, calls, Reply((Outcome(forged),)), 1).passed
+    except (ValueError, TypeError, RuntimeError):
+        pass
+
+
+def test_a_gradient_of_another_shape_does_not_pass_by_broadcasting():
+    calls = LEARNT.calls(torch.Generator().manual_seed(0), 1)
+    of_x, of_s = gradients_of(LEARNT.function)(*frozen(calls[0]))
+    assert learnable(LEARNT, calls, Reply((Outcome([of_x, of_s]),)), 1).passed
+    assert not learnable(LEARNT, calls, Reply((Outcome([of_x[None], of_s]),)), 1).passed
 
 
 # ---- a right answer
@@ -113,7 +191,10 @@ def test_an_answer_shared_between_calls_is_judged_as_it_was_when_it_came():
 @pytest.mark.parametrize("answer, state, words", [
     (lambda x: None, "type", "is None: did you forget return?"),
     (lambda x: 3.0, "type", "is a number, and a tensor was expected: keep the tensor"),
-    (lambda x: (2 * x,), "type", "is a tuple, and a tensor was expected: is there a comma"),
+    (lambda x: (2 * x,), "type", "is a tuple, and a tensor was expected: is there a comma too "
+     "many?"),
+    (lambda x: (2 * x, x), "type", "is a tuple, and a tensor was expected: return the one that "
+     "was asked for, or make one of all with torch.stack"),
     (lambda x: (2 * x).tolist(), "type", "is a list, and a tensor"),
     (lambda x: (2 * x).numpy(), "type", "is a numpy array, and a tensor"),
     (lambda x: verdict, "type", "is an object of type function"),
@@ -124,7 +205,7 @@ def test_an_answer_shared_between_calls_is_judged_as_it_was_when_it_came():
     (lambda x: (2 * x).to(torch.complex64), "dtype", "complex64"),
     (lambda x: 3 * x.double(), "wrong", "was expected (in float64); 6 of 6 places differ"),
     (lambda x: 2 * x.half() + 1, "wrong", "(in float16)"),
-    (lambda x: 2 * x * math.nan, "wrong", "6 of 6 places are NaN: look for a 0 / 0"),
+    (lambda x: 2 * x * math.nan, "wrong", "6 of 6 places are NaN: look for a 0 / 0, a 0 * inf"),
     (lambda x: 2 * x * math.inf, "wrong", "6 of 6 places are infinite"),
     (lambda x: x.new_tensor([[1], [2]]), "shape", "(2, 1), and (2, 3)"),
 ])
@@ -196,6 +277,14 @@ def test_the_first_wrong_part_of_a_list_is_named(got, words):
     assert difference(got, [5, 6, 7], 0).message == words
 
 
+def test_inner_brackets_are_told_from_a_comma_too_many():
+    x = torch.ones(2)
+    said = difference((x, (x, x)), (x, x, x), 0).message
+    assert said == ("Your answer has 2 parts, and 3 were expected; and your answer[1] is a tuple, "
+                    "and a tensor was expected: are there brackets too many round its parts?")
+    assert "a comma too many?" in difference((x, (x,), x), (x, x, x), 0).message
+
+
 def test_frozen_copies_what_later_calls_could_change():
     x, row = torch.ones(2, requires_grad=True), [1, 2]
     copy = frozen({"x": x, "row": (row,), "array": numpy.ones(2)})
@@ -261,6 +350,36 @@ def test_an_unwritten_function_without_its_source_at_hand_is_still_unwritten():
     scope = {}
     exec("def unwritten(x):\n    raise NotImplementedError", scope)
     assert verdict(scope["unwritten"]).state == "unwritten"
+
+
+def test_an_unwritten_helper_is_not_blamed_on_the_function_that_calls_it():
+    """Nor on one between the two; and a function that calls itself is the one to write."""
+    def helper(x):
+        raise NotImplementedError
+
+    def between(x):
+        return [helper(part) for part in x]
+
+    def itself(x, deep=0):
+        if deep < 9:
+            return itself(x, deep + 1)
+        raise NotImplementedError
+
+    for function in (lambda x: helper(x), between, lambda x: between(x)):
+        said = verdict(function)
+        assert (said.state, said.mistake) == ("mistake", "calls helper, which is not written yet")
+        assert said.message.startswith("Your function calls helper, which is not written yet")
+        assert "not yet.\n" in shown(said) and "not written yet.\n" not in shown(said)
+    assert verdict(itself).state == verdict(helper).state == "unwritten"
+    assert "Your function still raises" in verdict(helper).message
+
+
+@pytest.mark.parametrize("lines", [
+    (), ("    raise",), ("line 1, in f", "line 2, in =1+1"),
+    ("line 1, in f", "line 2, in <lambda>")])
+def test_without_the_name_of_a_helper_the_function_itself_is_unwritten(lines):
+    reply = Reply(checks.ROUNDS * (Outcome(error=Failure("", "", lines, unwritten=True)),))
+    assert judged(DOUBLE, DOUBLE.calls(torch.Generator()), reply, 1).state == "unwritten"
 
 
 def loops(x):
@@ -419,5 +538,6 @@ def test_importing_the_checks_loads_no_exercise_and_no_model():
     code = ("import sys, minidalle.checks; "
             "print(*(name for name in sys.modules if name.startswith('minidalle')))")
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert set(out.stdout.split()) == {"minidalle", "minidalle.checks", "minidalle.checks.answers",
-                                       "minidalle.checks.running"}
+    assert set(out.stdout.split()) == {
+        "minidalle", "minidalle.checks", *(f"minidalle.checks.{name}" for name in (
+            "answers", "gradients", "running"))}

@@ -121,6 +121,32 @@ def test_each_kind_of_failure_is_told_and_disturbs_no_other(tmp_path):
     assert "Your columns" not in report(done)
 
 
+def test_a_helper_that_is_not_written_is_not_blamed_on_the_function_that_calls_it(tmp_path):
+    done = graded(notebook(
+        tmp_path / "03_transformer.ipynb", HEAD, RIGHT["masked_attention"],
+        "def causal_mask(new, all):\n    raise NotImplementedError", RIGHT["cached_step"]))
+    assert done.verdicts["transformer.causal_mask"].state == "unwritten"
+    assert states(done)["cached_step"] == "calls causal_mask, which is not written yet"
+    assert "  0 of 3  transformer.cached_step       calls causal_mask, which is" in report(done)
+
+
+def test_right_numbers_through_which_nothing_can_be_learnt_are_worth_no_point(tmp_path):
+    done = graded(notebook(
+        tmp_path / "04_clip.ipynb", HEAD, "def unit(x):\n    return x / x.norm(dim=1)[:, None]",
+        "def logits(images, texts, log_scale):\n"
+        "    return math.exp(log_scale) * unit(images) @ unit(texts).T",
+        "torch.set_grad_enabled(False)",
+        "def loss_with_repeats(logits, same):\n    target = same / same.sum(1)\n"
+        "    loss = torch.nn.functional.cross_entropy\n"
+        "    return (loss(logits, target) + loss(logits.T, target)) / 2"))
+    assert states(done) == {
+        "unit": "passed", "logits": "detached", "contrastive_loss": "undefined",
+        "repeats": "undefined", "loss_with_repeats": "passed", "zero_shot": "undefined"}
+    said = report(done, verbose=True)
+    assert "0 of 2  clip.logits             lets no gradient through\n" in said
+    assert "but no gradient reaches log_scale." in said and done.total == 4
+
+
 FORGED = """
 import json, minidalle.checks, minidalle.checks.answers, minidalle.checks.running
 from minidalle.checks import messages
@@ -382,7 +408,12 @@ def test_values_come_back_as_they_went(value):
         assert back == value
 
 
+def unwritten(*given):
+    raise NotImplementedError
+
+
 @pytest.mark.parametrize("answer", [
+    unwritten, lambda x: unwritten(x),
     lambda x: x, lambda x: x.tolist(), lambda x: x.numpy(), lambda x: judge, lambda x: None,
     lambda x: x.to_sparse(), lambda x: torch.zeros(MOST + 1), lambda x: x.double().softmax(-1),
     lambda x: x.zero_(), lambda x: {}[3], lambda x: [[x]], lambda x: Path("a"), lambda x: x.half(),

@@ -12,8 +12,9 @@ idea        Your function and the package's own are called with the same random 
             inputs is what you wrote. Otherwise you are told what differs first.
 left out    marks for style and speed
 
-The exercises of lesson stem.py lie in checks/stem.py; answers.py compares, running.py runs;
-apart.py and messages.py let a grader ask a function in another process.
+The exercises of lesson stem.py lie in checks/stem.py; answers.py compares, running.py runs,
+gradients.py asks whether anything could be learnt; apart.py and messages.py let a grader ask a
+function in another process.
 """
 import difflib
 import inspect
@@ -27,6 +28,7 @@ from dataclasses import dataclass
 from torch import Generator
 
 from minidalle.checks.answers import Difference, describe, difference
+from minidalle.checks.gradients import gradients_of, is_learnt, missing
 from minidalle.checks.running import Outcome, Reply, ask, call
 
 ROUNDS = 5                     # random inputs a check: what one lets through, the next will not
@@ -52,6 +54,7 @@ class Exercise:
     verified: str                               # half a sentence: what a pass has shown
     tolerance: float = 1e-5                     # what float32 needs after a dozen operations
     compare: Callable[..., Difference | None] = difference
+    learns: bool = False                        # a model is trained through it: gradients pass
 
     def calls(self, generator: Generator, rounds: int = ROUNDS) -> list[tuple]:
         """Fresh arguments for so many calls."""
@@ -62,8 +65,9 @@ class Exercise:
 class Verdict:
     name: str                  # of the exercise
     state: str                 # passed, mistake, wrong, type, shape, dtype, mutates, unwritten,
-    #                            crashed, arguments or timeout
-    mistake: str | None        # its name, where the state is "mistake"
+    #                            crashed, arguments, timeout or detached
+    mistake: str | None        # its name, where the state is "mistake": one of the exercise's, or
+    #                            that it calls a function which is not written yet
     message: str
     lines: tuple[str, ...] = ()     # where in the student's code a crash or a loop was
 
@@ -105,7 +109,11 @@ def judge(name: str, function: Callable, seed: int | None = None, seconds: float
     """The verdict as data, for grading and tests. The inputs are fresh unless a seed is given."""
     exercise = find(name)
     calls = exercise.calls(Generator().manual_seed(secrets.randbits(32) if seed is None else seed))
-    return judged(exercise, calls, ask(function, calls, seconds), seconds)
+    verdict = judged(exercise, calls, ask(function, calls, seconds), seconds)
+    if verdict.passed and exercise.learns:
+        return learnable(exercise, calls[:1], ask(gradients_of(function), calls[:1], seconds),
+                         seconds)
+    return verdict
 
 
 def judged(exercise: Exercise, calls: list[tuple], reply: Reply, seconds: float) -> Verdict:
@@ -124,12 +132,24 @@ def judged(exercise: Exercise, calls: list[tuple], reply: Reply, seconds: float)
     return compared(exercise, calls, reply.outcomes)
 
 
+def learnable(exercise: Exercise, calls: list[tuple], reply: Reply, seconds: float) -> Verdict:
+    """The verdict on a right answer, after one call for the gradients (gradients_of)."""
+    if reply.reason:
+        return judged(exercise, calls, reply, seconds)
+    args, = calls
+    names = [name for name, arg in zip(names_of(exercise, args), args) if is_learnt(arg)]
+    if lost := missing(reply.outcomes[0], call(gradients_of(exercise.function), args), names):
+        return Verdict(exercise.name, "detached", None, f"Your numbers are right, but {lost}. "
+                       "Then nothing can be learnt through your function: .item(), float(), "
+                       "math.exp, torch.tensor, numpy, .detach(), no_grad and changes in place cut "
+                       "gradients off.")
+    return Verdict(exercise.name, "passed", None, exercise.verified)
+
+
 def compared(exercise: Exercise, calls: list[tuple], theirs: Sequence[Outcome]) -> Verdict:
     """The student's outcomes beside the right ones, and if need be beside every mistake."""
-    if any(one.error and one.error.unwritten for one in theirs):
-        return Verdict(exercise.name, "unwritten", None,
-                       "Your function still raises NotImplementedError: write it, and run its "
-                       "cell before this one.")
+    if unwritten := [one.error for one in theirs if one.error and one.error.unwritten]:
+        return not_written(exercise, unwritten[0].functions())
     right = [call(exercise.function, args) for args in calls]
     wrong = [i for i in range(ROUNDS) if not alike(exercise, theirs[i], right[i])]
     if wrong:
@@ -149,6 +169,18 @@ def compared(exercise: Exercise, calls: list[tuple], theirs: Sequence[Outcome]) 
     return Verdict(exercise.name, "passed", None, exercise.verified)
 
 
+def not_written(exercise: Exercise, functions: list[str]) -> Verdict:
+    """It raised NotImplementedError itself, or a function did that it calls: the last one."""
+    helper = functions[-1] if functions else ""
+    if functions[:1] == [helper] or not helper.isidentifier():      # also a name that was forged
+        return Verdict(exercise.name, "unwritten", None,
+                       "Your function still raises NotImplementedError: write it, and run its "
+                       "cell before this one.")
+    return Verdict(exercise.name, "mistake", f"calls {helper}, which is not written yet",
+                   f"Your function calls {helper}, which is not written yet: it still raises "
+                   f"NotImplementedError. Write {helper} first, and run its cell before this one.")
+
+
 def alike(exercise: Exercise, one: Outcome, other: Outcome) -> bool:
     """The same answer, or the same error with the same words."""
     if one.error or other.error:
@@ -161,10 +193,8 @@ def explained(exercise: Exercise, args: tuple, theirs: Outcome, right: Outcome) 
     names = names_of(exercise, args)
     given = ", ".join(f"{name} {describe(arg)}" for name, arg in zip(names, args))
     if theirs.error:
-        what = (theirs.error.text.splitlines() or [""])[0][:120]
-        message = f"Your function stopped with {theirs.error.kind}: {what}"
-        return Verdict(exercise.name, "crashed", None, f"{message.rstrip(' .:')}. Given: {given}.",
-                       theirs.error.lines)
+        return Verdict(exercise.name, "crashed", None, f"Your function stopped with "
+                       f"{theirs.error.short()}. Given: {given}.", theirs.error.lines)
     found = exercise.compare(theirs.answer, right.answer, exercise.tolerance)
     return Verdict(exercise.name, found.state, None, f"{found.message} Given: {given}.")
 

@@ -64,7 +64,6 @@ def kind(value) -> str:
 HINTS = {                      # (came, expected) -> the way from the one to the other
     ("a number", "a tensor"): "keep the tensor, without .item() or float()",
     ("a list", "a tensor"): "torch.stack or torch.tensor makes one",
-    ("a tuple", "a tensor"): "is there a comma too many behind return?",
     ("a numpy array", "a tensor"): "torch.from_numpy makes one",
     ("a tensor", "a list"): ".tolist() makes one",
     ("a number", "a whole number"): "use // in place of /",
@@ -101,8 +100,19 @@ def begin(sentence: str) -> str:
 def other_type(got, want, name: str) -> Difference:
     came, expected = kind(got), kind(want)
     hint = HINTS.get((came, expected))
+    if isinstance(got, tuple) and isinstance(want, Tensor):
+        hint = of_a_tuple(len(got), name)
     return Difference("type", begin(f"{name} is {came}, and {expected} was expected"
                                     + (f": {hint}" if hint else "")))
+
+
+def of_a_tuple(length: int, name: str) -> str:
+    """The way from a tuple to a tensor: it is no accident if it has several parts."""
+    if length == 1:
+        return "is there a comma too many?"
+    if name != "your answer":
+        return "are there brackets too many round its parts?"
+    return "return the one that was asked for, or make one of all with torch.stack or torch.cat"
 
 
 def values(got, want, name: str, more: str = "") -> Difference:
@@ -154,9 +164,11 @@ def places(got: Tensor, want: Tensor, wrong: Tensor, name: str) -> Difference:
     dtype = f" (in {dtype_name(got)})" if got.dtype != want.dtype else ""
     odd = got.isnan().sum() or got.isinf().sum()
     if odd and not math.isfinite(came) and math.isfinite(expected):
-        why = "a 0 / 0, or an exp that overflows" if got.isnan().any() else "a number overflows"
-        dtype += f"; {odd} of {got.numel()} places are {'NaN' if got.isnan().any() else 'infinite'}"
-        return values(came, expected, f"{name}{list(where) or ''}", f"{dtype}: look for {why}")
+        what, why = "infinite", "a number that overflows"
+        if got.isnan().any():
+            what, why = "NaN", "a 0 / 0, a 0 * inf, or an exp that overflows"
+        more = f"{dtype}; {odd} of {got.numel()} places are {what}: look for {why}"
+        return values(came, expected, f"{name}{list(where) or ''}", more)
     more = f"{dtype}; {wrong.sum()} of {wrong.numel()} places differ" if where else dtype
     return values(came, expected, f"{name}{list(where) or ''}", more)
 

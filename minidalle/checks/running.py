@@ -38,6 +38,15 @@ class Failure:
     lines: tuple[str, ...] = field(default=(), compare=False)   # where in the student's code
     unwritten: bool = field(default=False, compare=False)
 
+    def short(self) -> str:
+        """On one line, without a full stop."""
+        what = (self.text.splitlines() or [""])[0][:120]
+        return f"{self.kind}: {what}".rstrip(" .:")
+
+    def functions(self) -> list[str]:
+        """The names of the student's, from the one that was called to the one that raised."""
+        return [line.rpartition(", in ")[2] for line in self.lines if line.startswith("line ")]
+
 
 @dataclass(frozen=True)
 class Outcome:

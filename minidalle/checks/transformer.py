@@ -28,9 +28,12 @@ def softmax(x: Tensor) -> Tensor:
 
 
 def softmax_inputs(g: Generator) -> tuple:
-    """Rows round 0, 1000 and -1000: their softmax is harmless, their exp is not."""
+    """Rows round 0, 1000 and -1000: their softmax is harmless, their exp is not. In the last row
+    one number stands 1000 above the others: what is not its maximum will not do either."""
     x = torch.randn(4, between(5, 7, g), generator=g)
-    return (x + torch.tensor([[0.0], [1000.0], [-1000.0], [0.0]]),)
+    x += torch.tensor([[0.0], [1000.0], [-1000.0], [0.0]])
+    x[3, between(1, x.shape[1] - 2, g)] += 1000     # neither the first nor the last
+    return (x,)
 
 
 SOFTMAX = Exercise(
@@ -47,10 +50,23 @@ SOFTMAX = Exercise(
             "/ 0 is NaN. Each row needs a maximum of its own.",
             lambda x: (x - x.max()).exp() / (x - x.max()).exp().sum(dim=-1, keepdim=True)),
         Mistake(
+            "not the maximum subtracted",
+            "From each row you subtract something other than its maximum, such as the mean, the "
+            "minimum or the first number. In a row like [0, 0, 1000, 0] too much is left over, and "
+            "its exp is infinite: only below the maximum is no exp larger than 1.",
+            lambda x: ((e := (x - x.mean(dim=-1, keepdim=True)).exp())
+                       / e.sum(dim=-1, keepdim=True))),
+        Mistake(
             "sums to 1 over the columns",
             "Your columns sum to 1, and the rows should. Look at the dim of your sum: the last "
             "dimension runs along a row.",
             lambda x: x.softmax(dim=0)),
+        Mistake(
+            "divided by the sums of the columns",
+            "You take the maximum of each row, but divide by the sum of each column, so that the "
+            "columns sum to 1 and not the rows. Give the sum the dim of the maximum, and "
+            "keepdim=True so that it lies beside its row.",
+            lambda x: (e := (x - x.amax(dim=-1, keepdim=True)).exp()) / e.sum(dim=0)),
         Mistake(
             "sums to 1 over the whole table",
             "All your numbers together sum to 1, where each row should do so by itself. Give the "
@@ -71,7 +87,10 @@ SOFTMAX = Exercise(
             "This is the logarithm of the answer (all your numbers are negative). Weights lie "
             "between 0 and 1.",
             lambda x: x.log_softmax(dim=-1)),
-    ), "rows sum to 1, even where exp would overflow")
+    ), "rows sum to 1, even where exp would overflow",
+    # subtle: near 1000 two float32 are 6e-5 apart, so x - logsumexp(x), which is right, is half
+    # of that off, and so is its exp
+    tolerance=5e-5)
 
 
 # ---- attention
@@ -82,8 +101,9 @@ def plain_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 
 def attention_inputs(g: Generator) -> tuple:
-    """As many queries as keys, so that a softmax over the wrong one runs; d is larger."""
-    B, h, T, d = between(1, 3, g), between(2, 3, g), between(4, 6, g), between(7, 9, g)
+    """As many queries as keys, so that a softmax over the wrong one runs; d is larger, and not
+    8 or 12, where h heads would make sqrt(h d) the same as d / 2."""
+    B, h, T, d = between(1, 3, g), between(2, 3, g), between(4, 6, g), between(9, 11, g)
     q, k, v = torch.randn(3, B, h, T, d, generator=g)
     return q, k, v
 
@@ -105,6 +125,16 @@ ATTENTION = Exercise(
             "softmax picks one key and its gradient dies; what does the formula have below Q K^T?",
             lambda q, k, v: (q @ k.mT).softmax(dim=-1) @ v),
         Mistake(
+            "divided by d ** 1/2 without brackets",
+            "Python reads d ** 1/2 as (d ** 1) / 2, and so your scores are divided by d, and then "
+            "by 2. Write d ** 0.5, or math.sqrt(d).",
+            lambda q, k, v: (q @ k.mT / q.shape[-1] ** 1/2).softmax(dim=-1) @ v),
+        Mistake(
+            "divided by (d ** 1/2)",
+            "Python reads d ** 1/2 as (d ** 1) / 2, and so your scores are divided by half of d. "
+            "Write d ** 0.5, or math.sqrt(d).",
+            lambda q, k, v: (q @ k.mT / (q.shape[-1] ** 1/2)).softmax(dim=-1) @ v),
+        Mistake(
             "multiplied by sqrt(d)",
             "You multiply the scores by sqrt(d), and they become larger still. Divide: look at the "
             "brackets, and at the sign of the exponent.",
@@ -114,6 +144,11 @@ ATTENTION = Exercise(
             "You divide by the square root of the number of keys T. It is the width d of a key "
             "that makes scores large: look at which entry of the shape you take.",
             lambda q, k, v: (q @ k.mT / math.sqrt(k.shape[-2])).softmax(dim=-1) @ v),
+        Mistake(
+            "divided by the square root of the whole width",
+            "You divide by sqrt(h d), from the width of all heads together. Each head has a table "
+            "of scores of its own, and they are sums of only d products: divide by sqrt(d).",
+            lambda q, k, v: (q @ k.mT / math.sqrt(q.shape[1] * q.shape[-1])).softmax(dim=-1) @ v),
         Mistake(
             "softmax over the queries",
             "Your weights sum to 1 over the queries. Each query shares out its own attention over "
@@ -136,6 +171,12 @@ ATTENTION = Exercise(
             "transposed.",
             lambda q, k, v: scores(k, q).softmax(dim=-1) @ v),
         Mistake(
+            "keys reshaped in place of transposed",
+            "You bring the keys to (B,h,d,Tk) by view or reshape, which keeps the numbers in their "
+            "old order and so mixes the keys. Exchange the last two dimensions: k.mT, or "
+            "k.transpose(-2, -1).",
+            lambda q, k, v: scores(q, k.reshape(k.mT.shape).mT).softmax(dim=-1) @ v),
+        Mistake(
             "keys averaged in place of values",
             "You average the keys. The keys only say where to look; what is read there are the "
             "values.",
@@ -156,8 +197,20 @@ def causal(Tq: int, Tk: int) -> Tensor:
 
 
 def causal_inputs(g: Generator) -> tuple:
+    """Some new positions after a past: what lies off the diagonals of a square differs here."""
     Tq = between(2, 4, g)
     return Tq, Tq + between(2, 4, g)
+
+
+def without_past(g: Generator) -> tuple:
+    """The square of training."""
+    T = between(3, 5, g)
+    return T, T
+
+
+def one_query(g: Generator) -> tuple:
+    """The next token, when a text is written: far along, so that it must see far back."""
+    return 1, between(7, 9, g)
 
 
 def own_position(Tq: int, Tk: int) -> tuple[Tensor, Tensor]:
@@ -170,7 +223,7 @@ def compare_positions(rule):
 
 
 CAUSAL = Exercise(
-    "transformer.causal_mask", LESSON, 2, causal, (causal_inputs,), (
+    "transformer.causal_mask", LESSON, 2, causal, (causal_inputs, without_past, one_query), (
         Mistake(
             "cannot see itself",
             "Your token sees only what stands before it, and not itself, so the first token has "
@@ -182,6 +235,12 @@ CAUSAL = Exercise(
             "Your token sees one position too far: the next token, which it is to predict. Check "
             "the diagonal.",
             compare_positions(lambda query, key: key <= query + 1)),
+        Mistake(
+            "sees the next token: tril(diagonal=1)",
+            "Your diagonal is always 1, so that without a past a token sees the next one, which it "
+            "is to predict. The diagonal belongs at 0 in a square, and moves with the number of "
+            "keys before the first query.",
+            lambda Tq, Tk: torch.ones(Tq, Tk, dtype=torch.bool).tril(diagonal=1)),
         Mistake(
             "aligned at the first key",
             "Your first query sits at the first key, as if there were no past. The queries are "
@@ -261,6 +320,17 @@ MASKED = Exercise(
             "result of masked_fill get lost (it returns a new tensor)?",
             lambda q, k, v, mask: attention(q, k, v)),
         Mistake(
+            "causal mask in place of the one given",
+            "You build a causal mask of your own, and the mask that is given goes unused. Any mask "
+            "may come in: hide what that one forbids.",
+            lambda q, k, v, mask: attention(q, k, v, causal_mask(*mask.shape))),
+        Mistake(
+            "softmax over the queries",
+            "The mask is right, but your softmax runs over the queries (dim -2). Each query shares "
+            "out its own attention over the keys, which are the last dimension.",
+            lambda q, k, v, mask:
+                scores(q, k).masked_fill(~mask, -math.inf).softmax(dim=-2) @ v),
+        Mistake(
             "mask added to the scores",
             "You add the bool mask to the scores, so that allowed keys get 1 more. Forbidden ones "
             "must get minus infinity.",
@@ -335,11 +405,13 @@ def cached_step(q: Tensor, k: Tensor, v: Tensor, keys: Tensor, values: Tensor
     return attention(q, keys, values, causal_mask(q.shape[2], keys.shape[2])), keys, values
 
 
-def cached_inputs(g: Generator) -> tuple:
-    """More positions held than new ones, and several new ones, which must not see ahead."""
-    B, h, n, d = between(2, 3, g), 2, between(2, 3, g), between(3, 5, g)
-    q, k, v = torch.randn(3, B, h, n, d, generator=g)
-    return q, k, v, *torch.randn(2, B, h, n + between(1, 3, g), d, generator=g)
+def cached_inputs(n: int):
+    """n new positions, and more of them held."""
+    def draw(g: Generator) -> tuple:
+        B, h, d = between(2, 3, g), 2, between(3, 5, g)
+        q, k, v = torch.randn(3, B, h, n, d, generator=g)
+        return q, k, v, *torch.randn(2, B, h, n + between(1, 3, g), d, generator=g)
+    return draw
 
 
 def step(q, k, v, keys, values, see):
@@ -357,12 +429,29 @@ def held_only(q, k, v, keys, values):
     return attention(q, keys, values), *step(q, k, v, keys, values, causal_mask)[1:]
 
 
+def new_only(q, k, v, keys, values):
+    n = q.shape[2]
+    return attention(q, k, v, causal_mask(n, n)), *step(q, k, v, keys, values, causal_mask)[1:]
+
+
 def not_returned(q, k, v, keys, values):
     return step(q, k, v, keys, values, causal_mask)[0], keys, values
 
 
+def exchanged(q, k, v, keys, values):
+    seen, keys, values = step(q, k, v, keys, values, causal_mask)
+    return seen, values, keys
+
+
+def not_divided(q, k, v, keys, values):
+    return step(q * math.sqrt(q.shape[-1]), k, v, keys, values, causal_mask)
+
+
 CACHED = Exercise(
-    "transformer.cached_step", LESSON, 3, cached_step, (cached_inputs,), (
+    "transformer.cached_step", LESSON, 3, cached_step,
+    # one new token is what writing does; several must not see ahead, and three tell "sees all
+    # the new ones" from "sees the next one"
+    (cached_inputs(3), cached_inputs(1), cached_inputs(2)), (
         Mistake(
             "positions counted from 0",
             "Your first new query sees only the first key, as if nothing had been held. It stands "
@@ -390,15 +479,40 @@ CACHED = Exercise(
             "new ones. Append first.",
             held_only),
         Mistake(
+            "only the new keys seen",
+            "The keys and values that you return are right, but your new tokens see only one "
+            "another, and nothing of the past. Let them attend to all keys and values, those held "
+            "and the new ones.",
+            new_only),
+        Mistake(
             "longer cache not returned",
             "What your queries see is right, but you return the old keys and values: the next "
             "step would not know these positions.",
             not_returned),
         Mistake(
+            "values appended with k",
+            "You append k to the values, as you do to the keys. The values go on with v.",
+            lambda q, k, v, keys, values: step(q, k, k, keys, values, causal_mask)),
+        Mistake(
+            "keys and values exchanged",
+            "What your queries see is right, but you return the values where the keys belong, and "
+            "the keys where the values do. The order is: seen, keys, values.",
+            exchanged),
+        Mistake(
+            "not divided by sqrt(d)",
+            "Your cache and your mask are right, but the scores are not divided by sqrt(d). The "
+            "attention with a mask that you have written does that.",
+            not_divided),
+        Mistake(
             "mask one off",
             "Your new tokens see the past, but not themselves. A token attends to itself as well: "
             "check the diagonal, with T positions held.",
             lambda *args: step(*args, compare_positions(lambda query, key: key < query))),
+        Mistake(
+            "new positions see the next one",
+            "Each new token sees one position too far: the next token, which it is to predict. "
+            "Check the diagonal, with T positions held.",
+            lambda *args: step(*args, compare_positions(lambda query, key: key <= query + 1))),
     ), "appended and seen as in one pass over the whole text")
 
 

@@ -85,25 +85,33 @@ def wait_for(done, seconds: float) -> None:
         time.sleep(0.3)
 
 
-def run_all(browser, lab: str, name: str):
-    """Open a lesson, run all of it -> the page, and the errors that the page reported."""
-    page, errors = browser.new_page(viewport={"width": 1300, "height": 1000}), []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.goto(f"{lab}/lab/tree/{name}.ipynb?reset")
-    page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
+def run_all(page, address: str) -> None:
+    """Open a lesson, and run all of it."""
+    page.goto(address)
     page.wait_for_selector('.jp-NotebookPanel-toolbar [data-status="idle"]', timeout=60_000)
-    page.get_by_text("Run", exact=True).first.click()
-    page.get_by_text("Run All Cells", exact=True).click()
-    last = page.locator(".jp-Notebook .jp-CodeCell .jp-InputPrompt").last
-    wait_for(lambda: re.search(r"\d", last.inner_text()), LIMIT)
-    return page, errors
+    prompts = page.locator(".jp-Notebook .jp-CodeCell .jp-InputPrompt")
+
+    def started() -> bool:                     # a click that comes too early is lost
+        page.get_by_text("Run", exact=True).first.click()
+        page.get_by_text("Run All Cells", exact=True).click()
+        page.wait_for_timeout(5000)
+        return any(re.search(r"[*\d]", text) for text in prompts.all_inner_texts())
+    wait_for(started, 60)
+    errors = page.locator('.jp-OutputArea-output[data-mime-type*="stderr"]')
+
+    def done() -> bool:
+        assert not errors.count(), errors.first.inner_text()
+        return all(re.search(r"\d", text) for text in prompts.all_inner_texts())
+    wait_for(done, LIMIT)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_lesson_runs_in_the_browser_and_its_slider_moves_the_figure(browser, lab, name):
     SHOTS.mkdir(parents=True, exist_ok=True)
-    page, errors = run_all(browser, lab, name)
+    page, errors = browser.new_page(viewport={"width": 1300, "height": 1000}), []
+    page.on("pageerror", lambda error: errors.append(str(error)))
     try:
+        run_all(page, f"{lab}/lab/tree/{name}.ipynb?reset")
         text = page.locator(".jp-Notebook").inner_text()
         assert not re.search(r"Traceback|Error:|not yet\.", text)
         prose = page.locator(".jp-Notebook .jp-RenderedMarkdown").all_inner_texts()
