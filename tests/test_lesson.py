@@ -126,7 +126,8 @@ def test_band_is_as_wide_again_as_the_seeds_spread_and_shares_stay_shares():
     band = tool().band
     assert band([2.0, 2.2, 2.4]) == [1.6, 2.8]
     assert band([0.98, 1.0, 0.96]) == [0.92, 1.0]
-    assert band([16, 16, 16]) == [15.68, 16.32]     # and no narrower than a fiftieth each way
+    assert band([16.0, 16.0, 16.0]) == [15.68, 16.32]     # no narrower than a fiftieth each way
+    assert band([16, 16, 16]) == [16, 16] and band([15, 16]) == [14, 17]
 
 
 def test_clean_leaves_no_widget_and_no_version():

@@ -95,7 +95,10 @@ def measure(name: str, budget: str, seeds: list[int]) -> None:
 
 
 def band(values: list[float]) -> list[float]:
-    """As far below and above what was seen as that spreads; a share stays one."""
+    """As far below and above what was seen as that spreads; a share stays one, and a count that is
+    always the same stays that."""
+    if all(isinstance(value, int) and value == values[0] for value in values):
+        return [values[0], values[0]]
     spread = max(max(values) - min(values), 0.02 * max(map(abs, values)))
     low, high = min(values) - spread, max(values) + spread
     if all(0 <= value <= 1 for value in values):
