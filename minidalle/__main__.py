@@ -1,4 +1,5 @@
-"""The command line: python -m minidalle demo | compare | train | draw | score | checks | grade."""
+"""The command line: python -m minidalle demo | compare | train | draw | vary | blend | edit |
+inpaint | score | checks | grade."""
 import json
 import shlex
 import sys
@@ -61,17 +62,13 @@ def run_train(args, workshop, picture: Path) -> None:
 
 
 def run_draw(args, workshop, picture: Path) -> None:
-    from PIL import Image
-
-    from minidalle.checkpoint import write
     from minidalle.demo import draw_many
-    from minidalle.pictures import read_picture, tile, to_pixels
+    from minidalle.pictures import read_picture
 
     check_captions(args.captions, workshop)
     given = read_picture(args.complete) if args.complete else None
-    if given and picture.exists() and picture.samefile(args.complete):
-        raise ValueError(f"{picture} would be written over the picture to complete; name another "
-                         "--out")
+    if given:
+        check_kept(picture, args.complete, "the picture to complete")
     needed = list(ROADS[args.model])
     if args.model == "dalle" and args.best == 1:
         needed.remove("clip")                  # which only ranks on this road
@@ -80,12 +77,22 @@ def run_draw(args, workshop, picture: Path) -> None:
     workshop.tokenizer.batch(captions)         # says now, above the bars, if one is too long
     every = [caption for caption in captions for _ in range(args.samples)]
     images = draw_many(workshop, painter(args, workshop, given), every, args.seed, args.best)
-    page = Image.fromarray(to_pixels(tile(images, args.samples, args.scale)))
-    write(picture, lambda temporary: page.save(temporary))
+    write_page(picture, images, args.samples, args.scale)
     print(f"{len(images)} picture{'s' * (len(images) > 1)} in {picture}")
     if len(captions) > 1:
         for i, caption in enumerate(args.captions):
             print(f"  row {i + 1}: {short(caption, 80)}")
+
+
+def write_page(picture: Path, images, columns: int, scale: int) -> None:
+    """Pictures (N, 3, H, W) in rows of so many, as a file."""
+    from PIL import Image
+
+    from minidalle.checkpoint import write
+    from minidalle.pictures import tile, to_pixels
+
+    page = Image.fromarray(to_pixels(tile(images, columns, scale)))
+    write(picture, lambda temporary: page.save(temporary))
 
 
 def painter(args, workshop, given) -> Callable:
@@ -104,6 +111,88 @@ def painter(args, workshop, given) -> Callable:
     def paint(captions, generator):
         return complete(road, captions, rows.expand(len(captions), -1, -1, -1), generator, **knobs)
     return paint
+
+
+def run_vary(args, workshop, picture: Path) -> None:
+    from minidalle.manipulate import vary
+    from minidalle.train import seeded
+
+    [image] = given_pictures(args, workshop, picture, args.file)
+    need_models(args, workshop, ROADS["unclip"])
+    images = vary(workshop.unclip(), image, args.n, seeded(args.seed), args.eta)
+    write_row(args, picture, [image, *images])
+    print(f"{args.n} picture{'s' * (args.n > 1)} in {picture}, after the given one")
+
+
+def run_blend(args, workshop, picture: Path) -> None:
+    from minidalle.manipulate import blend
+    from minidalle.train import seeded
+
+    first, second = given_pictures(args, workshop, picture, args.first, args.second)
+    need_models(args, workshop, ROADS["unclip"])
+    images = blend(workshop.unclip(), first, second, args.n, seeded(args.seed))
+    write_row(args, picture, [first, *images, second])
+    print(f"{args.n} picture{'s' * (args.n > 1)} in {picture}, between the two given ones")
+
+
+def run_edit(args, workshop, picture: Path) -> None:
+    import torch
+
+    from minidalle.manipulate import edit
+
+    [image] = given_pictures(args, workshop, picture, args.file)
+    before, after = captions = known(workshop, args.before, args.after)
+    if before == after:
+        raise ValueError(f"both captions say {short(before, 60)!r}; let the second one say what "
+                         "is to change")
+    need_models(args, workshop, ROADS["unclip"])
+    strength = args.strength * torch.arange(1, args.n + 1, device=workshop.device) / args.n
+    images = edit(workshop.unclip(), image.expand(args.n, -1, -1, -1),
+                  *([caption] * args.n for caption in captions), strength[:, None])
+    write_row(args, picture, [image, *images])
+    print(f"{args.n} picture{'s' * (args.n > 1)} in {picture}, after the given one; "
+          f"strength {' '.join(f'{s:.2g}' for s in strength.tolist())}")
+
+
+def run_inpaint(args, workshop, picture: Path) -> None:
+    from minidalle.manipulate import inpaint
+    from minidalle.pictures import HALVES, read_mask
+    from minidalle.train import seeded
+
+    [image] = given_pictures(args, workshop, picture, args.file)
+    mask = read_mask(args.mask, workshop.world.size).to(workshop.device)
+    if args.mask not in HALVES:
+        check_kept(picture, Path(args.mask), "the mask")
+    captions = known(workshop, args.caption) * args.n
+    need_models(args, workshop, ROADS["unclip"])
+    images = inpaint(workshop.unclip(), image.expand(args.n, -1, -1, -1), mask, captions,
+                     seeded(args.seed))
+    hole = image.masked_fill(mask, 0.6)                        # grey, as in the demo's strip
+    write_row(args, picture, [hole, *images])
+    print(f"{args.n} picture{'s' * (args.n > 1)} in {picture}, after what is known")
+
+
+def given_pictures(args, workshop, picture: Path, *files: Path) -> list:
+    """Square pictures as large as the models', each (3, H, W); never to be written over."""
+    from minidalle.pictures import read_square
+
+    images = [read_square(file, workshop.world.size).to(workshop.device) for file in files]
+    for file in files:
+        check_kept(picture, file, "the given picture")
+    return images
+
+
+def known(workshop, *captions: str) -> list[str]:
+    """The captions, checked, without the words that this world does not know."""
+    check_captions(list(captions), workshop)
+    return [workshop.world.grammar.known_words(caption) for caption in captions]
+
+
+def write_row(args, picture: Path, images: list) -> None:
+    """All pictures side by side; of many, ten a row."""
+    import torch
+
+    write_page(picture, torch.stack(images), min(len(images), 10), args.scale)
 
 
 def run_score(args, workshop, picture: Path) -> None:
@@ -190,6 +279,12 @@ def short(text: str, most: int) -> str:
     return text if len(text) <= most else text[:most - 3] + "..."
 
 
+def check_kept(picture: Path, given: Path, what: str) -> None:
+    """Refuse to write over a file that was given, by whatever name."""
+    if picture.exists() and picture.samefile(given):
+        raise ValueError(f"{picture} would be written over {what}; name another --out")
+
+
 def need_models(args, workshop, stages) -> None:
     """Drawing and scoring need trained models, and train them only when asked to."""
     if args.train or args.fresh:
@@ -228,6 +323,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 RUN = {"demo": run_demo, "compare": run_compare, "train": run_train, "draw": run_draw,
+       "vary": run_vary, "blend": run_blend, "edit": run_edit, "inpaint": run_inpaint,
        "score": run_score}
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from minidalle.data import WORLDS
+from minidalle.pictures import HALVES
 from minidalle.recipes import ROADS, STAGES
 from minidalle.train import BUDGETS
 
@@ -15,6 +16,9 @@ EXAMPLES = """examples:
   python -m minidalle compare               both models on the same captions: runs/compare.png
   python -m minidalle draw --model dalle "a red seven on blue" --best 8
   python -m minidalle draw --complete half.png "a red seven on blue"
+  python -m minidalle vary seven.png        other pictures of what is in this one
+  python -m minidalle edit seven.png "a red seven on blue" "a red seven on pink"
+  python -m minidalle inpaint seven.png "a red nine on blue" --mask bottom
   python -m minidalle train dalle           train (or load) this stage and what it learns from
   python -m minidalle score                 measure what is trained
   python -m minidalle grade */03*.ipynb     what passes in these notebooks of students
@@ -52,14 +56,67 @@ def parser() -> argparse.ArgumentParser:
     compare.add_argument("--json", type=Path, metavar="FILE",
                          help="where the table is written as JSON (default: beside the picture)")
     add_drawing(draw)
+    changing = [command(name, CHANGES[name]) for name in CHANGES]
+    for change, add in zip(changing, (add_vary, add_blend, add_edit, add_inpaint), strict=True):
+        add(change)
+        add_page(change)
     checks = commands.add_parser("checks", help="list the exercises of the lessons",
                                  description="List the exercises of the lessons, and the mistakes "
                                              "that each of them knows by name.")
     checks.add_argument("--json", action="store_true", help="as JSON, for programs")
     add_grading(commands)
-    for needy in (draw, score):
+    for needy in (draw, score, *changing):
         needy.add_argument("--train", action="store_true", help="train first what is missing")
     return line
+
+
+CHANGES = {                    # what a road can do to pictures: manipulate.py
+    "vary": "draw other pictures of what is in a picture",
+    "blend": "draw the pictures between two pictures",
+    "edit": "change a picture as one caption differs from another",
+    "inpaint": "draw a part of a picture anew, so that a caption holds"}
+
+
+def add_file(change: argparse.ArgumentParser, name: str = "file") -> None:
+    change.add_argument(name, type=Path, metavar="FILE",
+                        help="a square picture of any size; it is made as small as the models' own")
+
+
+def add_vary(vary: argparse.ArgumentParser) -> None:
+    add_file(vary)
+    vary.add_argument("--eta", type=number(0, 1), default=1.0, metavar="E",
+                      help="how much is drawn anew: 0 is the picture itself, 1 all that its vector "
+                           "does not say (default 1)")
+
+
+def add_blend(blend: argparse.ArgumentParser) -> None:
+    add_file(blend, "first")
+    add_file(blend, "second")
+
+
+def add_edit(edit: argparse.ArgumentParser) -> None:
+    add_file(edit)
+    edit.add_argument("before", help="a caption of the picture as it is, in quotation marks")
+    edit.add_argument("after", help="a caption of the picture as it should be")
+    edit.add_argument("--strength", type=number(0, 1), default=0.4, metavar="S",
+                      help="how far the last picture goes: 0 changes nothing, 1 forgets the "
+                           "picture (default 0.4)")
+
+
+def add_inpaint(inpaint: argparse.ArgumentParser) -> None:
+    add_file(inpaint)
+    inpaint.add_argument("caption", help="what the whole picture should show, in quotation marks")
+    inpaint.add_argument("--mask", required=True, metavar="MASK",
+                         help=f"where to draw: {', '.join(HALVES)}, or a picture that is white "
+                              "there and black where nothing may change")
+
+
+def add_page(change: argparse.ArgumentParser) -> None:
+    """The row of pictures that is written: first what was given."""
+    change.add_argument("--n", type=whole(1, 1000), default=8,
+                        help="pictures to draw (default 8)")
+    change.add_argument("--scale", type=whole(1, 64), default=8,
+                        help="screen pixels for each pixel of the picture (default 8)")
 
 
 GRADING = """Run each notebook afresh, in a process of its own, and say exercise by exercise what

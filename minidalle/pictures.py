@@ -15,6 +15,7 @@ from torch import Tensor
 
 CELL, GAP, LABEL, EDGE = 0.92, 0.05, 2.1, 0.3      # of a figure, in inches
 RED, GREY = "#b3261e", "0.35"
+HALVES = ("left", "right", "top", "bottom")
 
 
 # ---- pixels ---------------------------------------------------------------------------------
@@ -33,9 +34,8 @@ def tile(images: Tensor, columns: int, scale: int = 8, gap: int = 1) -> Tensor:
     return torch.cat(rows, dim=-2)[:, :-gap, :-gap]
 
 
-def read_picture(path: Path) -> Image.Image:
-    """A picture to be completed, from a file of any mode and of any size that is not taller than
-    wide: as RGB, what is transparent in it laid over white."""
+def open_picture(path: Path) -> Image.Image:
+    """A picture from a file of any mode and size: as RGB, what is transparent laid over white."""
     if not path.exists():
         raise ValueError(f"there is no file {path}; name a picture")
     try:
@@ -47,10 +47,40 @@ def read_picture(path: Path) -> Image.Image:
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(f"{path} is not a picture that Pillow can read ({error}); name one, for "
                          "example a .png") from error
+    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+
+
+def read_picture(path: Path) -> Image.Image:
+    """A picture to be completed: it must not be taller than wide."""
+    image = open_picture(path)
     if image.height > image.width:
         raise ValueError(f"{path} is {image.width} x {image.height} pixels; give a picture that is "
                          "as wide as high, or its upper part alone")
-    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    return image
+
+
+def read_square(path: Path, size: int) -> Tensor:
+    """A whole picture, which must be square -> (3, size, size) in [-1, 1]."""
+    image = open_picture(path)
+    if image.height != image.width:
+        raise ValueError(f"{path} is {image.width} x {image.height} pixels; give a picture that is "
+                         "as wide as high")
+    small = image.resize((size, size), Image.Resampling.BOX)
+    return torch.from_numpy(np.array(small)).permute(2, 0, 1) / 127.5 - 1
+
+
+def read_mask(which: str, size: int) -> Tensor:
+    """Where to draw: one of HALVES, or the file of a square picture that is white there and black
+    elsewhere -> (size, size) bool."""
+    if which in HALVES:
+        first = torch.arange(size) < size // 2
+        half = first if which in ("left", "top") else ~first
+        return (half if which in ("left", "right") else half[:, None]).expand(size, size)
+    mask = read_square(Path(which), size).mean(dim=0) > 0      # the lighter half of the greys
+    if mask.all() or not mask.any():
+        raise ValueError(f"the mask {which} is {'all' if mask.all() else 'nowhere'} white; give "
+                         "one that is white where to draw and black where to keep the picture")
+    return mask
 
 
 def upper_rows(image: Image.Image, size: int, step: int) -> Tensor:

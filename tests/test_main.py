@@ -16,7 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
-from minidalle import dalle, data, download, recipes
+from minidalle import dalle, data, download, manipulate, recipes
 from minidalle.__main__ import folder_and_picture, main
 from minidalle.checkpoint import FORMAT, read_checkpoint, write
 from minidalle.checks import listing
@@ -26,7 +26,7 @@ from minidalle.train import seeded
 
 pytestmark = pytest.mark.usefixtures("quick")
 
-COMMANDS = ("demo", "compare", "train", "draw", "score")
+COMMANDS = ("demo", "compare", "train", "draw", "vary", "blend", "edit", "inpaint", "score")
 STAGES = ("judge", "clip", "prior", "decoder", "upsampler")    # of the demo, without --model
 SEVEN = "a red seven on blue"
 
@@ -375,6 +375,142 @@ def test_a_picture_that_cannot_be_completed_is_told_before_any_training(
         error = capsys.readouterr().err
         assert says_one_sentence(error) and message in error
     assert not (tmp_path / "runs").exists()
+
+
+# ---- vary, blend, edit, inpaint -------------------------------------------------------------
+
+@pytest.fixture
+def given(tmp_path) -> list[Path]:
+    """Two square pictures of random pixels, the second with pixels of eight by eight."""
+    paths, g = [tmp_path / "first.png", tmp_path / "second.png"], seeded(0)
+    for path, scale in zip(paths, (1, 8), strict=True):
+        small = torch.randint(256, (32, 32, 3), generator=g, dtype=torch.uint8).numpy()
+        Image.fromarray(small).resize((32 * scale, 32 * scale), Image.NEAREST).save(path)
+    return paths
+
+
+def as_tensor(path: Path, scale: int = 1) -> torch.Tensor:
+    return torch.from_numpy(pixels(path)[::scale, ::scale].copy()).permute(2, 0, 1) / 127.5 - 1
+
+
+NINE = "a red nine on blue"
+
+
+def asked(given: list[Path]) -> dict[str, list]:
+    """The words of each command, on these pictures."""
+    first, second = given
+    return {"vary": [first], "blend": [first, second], "edit": [first, SEVEN, NINE],
+            "inpaint": [first, NINE, "--mask", "bottom"]}
+
+
+@pytest.mark.parametrize("command", ["vary", "blend", "edit", "inpaint"])
+def test_a_change_writes_what_was_given_and_beside_it_what_its_function_draws(
+        runs, given, capsys, command):
+    """Three pictures a row of cells of 33 pixels; with the knobs by the names of the function."""
+    first, second = as_tensor(given[0]), as_tensor(given[1], 8)
+    bottom = torch.arange(32)[:, None].expand(32, 32) >= 16
+    words = {"vary": ["--eta", "0.5"], "edit": ["--strength", "0.3"]}.get(command, [])
+    assert call(command, *asked(given)[command], *words, out=runs, scale=1, n=3) == 0
+    shop = Workshop(budget="smoke", folder=runs, device="cpu", say=lambda line: None)
+    road, three = shop.unclip(), first.expand(3, -1, -1, -1)
+    made, shown = {
+        "vary": lambda: (manipulate.vary(road, first, 3, seeded(0), 0.5), [first]),
+        "blend": lambda: (manipulate.blend(road, first, second, 3, seeded(0)), [first, second]),
+        "edit": lambda: (manipulate.edit(road, three, [SEVEN] * 3, [NINE] * 3, torch.tensor(
+            [[0.1], [0.2], [0.3]])), [first]),
+        "inpaint": lambda: (manipulate.inpaint(road, three, bottom, [NINE] * 3, seeded(0)),
+                            [first.masked_fill(bottom, 0.6)])}[command]()
+    row = [shown[0], *made, *shown[1:]]
+    page = pixels(runs / f"{command}.png")
+    assert page.shape == (32, 33 * len(row) - 1, 3)
+    for i, image in enumerate(row):
+        assert np.array_equal(page[:, 33 * i:33 * i + 32], to_pixels(image))
+    assert f"3 pictures in {runs / command}.png" in capsys.readouterr().out
+
+
+def test_of_many_pictures_ten_stand_in_a_row(runs, given):
+    assert call("vary", given[0], out=runs, scale=1, n=12) == 0
+    assert pixels(runs / "vary.png").shape == (2 * 33 - 1, 10 * 33 - 1, 3)
+
+
+@pytest.mark.parametrize("half, rows, columns", [
+    ("left", slice(None), slice(16)), ("right", slice(None), slice(16, None)),
+    ("top", slice(16), slice(None)), ("bottom", slice(16, None), slice(None)), ("file", 3, 5)])
+def test_inpaint_draws_only_in_the_named_half_or_where_a_picture_is_white(
+        runs, given, tmp_path, half, rows, columns):
+    """Everything else in the file is the given picture, pixel by pixel."""
+    hole = np.zeros((32, 32), bool)
+    hole[rows, columns] = True
+    if half == "file":
+        half = tmp_path / "mask.png"
+        Image.fromarray(hole).resize((320, 320), Image.NEAREST).save(half)
+    assert call("inpaint", given[1], NINE, "--mask", half, out=runs, scale=1, n=1) == 0
+    drawn, known = pixels(runs / "inpaint.png")[:, 33:], pixels(given[1])[::8, ::8]
+    assert np.array_equal(drawn[~hole], known[~hole])
+    assert not np.array_equal(drawn[hole], known[hole])
+
+
+@pytest.mark.parametrize("command", ["vary", "blend", "edit", "inpaint"])
+def test_a_change_refuses_pictures_it_cannot_use_before_any_training(
+        tmp_path, given, capsys, no_training, command):
+    """Each in place of the first file: none, none to be read, one that is not square."""
+    (tmp_path / "text.png").write_text("a red seven")
+    Image.new("RGB", (20, 30)).save(tmp_path / "tall.png")
+    Image.new("RGB", (30, 20)).save(tmp_path / "flat.png")
+    for name, message in (("none", "there is no file"), ("text", "is not a picture"),
+                          ("tall", "is 20 x 30 pixels"), ("flat", "is 30 x 20 pixels")):
+        words = [tmp_path / f"{name}.png", *asked(given)[command][1:]]
+        assert call(command, *words, "--train", out=tmp_path / "runs") == 2
+        error = capsys.readouterr().err
+        assert says_one_sentence(error) and message in error
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("command", ["vary", "blend", "edit", "inpaint"])
+def test_a_change_never_writes_over_a_picture_that_it_was_given(
+        tmp_path, given, capsys, no_training, command):
+    before = given[0].read_bytes()
+    assert main([command, *map(str, asked(given)[command]), "--budget", "smoke", "--out",
+                 str(given[0])]) == 2
+    error = capsys.readouterr().err
+    assert says_one_sentence(error) and "written over the given picture" in error
+    assert given[0].read_bytes() == before
+
+
+@pytest.mark.parametrize("command", ["vary", "blend", "edit", "inpaint"])
+def test_a_change_names_the_models_that_are_missing_and_how_to_get_them(
+        tmp_path, given, capsys, no_training, command):
+    assert call(command, *asked(given)[command], out=tmp_path / "runs") == 2
+    error = capsys.readouterr().err
+    assert says_one_sentence(error) and "no trained clip, prior, decoder, upsampler in" in error
+    assert "minidalle demo --budget smoke" in error
+
+
+def test_a_mask_of_one_colour_is_refused_and_a_mask_is_not_written_over(
+        tmp_path, given, capsys, no_training):
+    mask = tmp_path / "mask.png"
+    for colour, message in (("white", "is all white"), ("black", "is nowhere white")):
+        Image.new("RGB", (64, 64), colour).save(mask)
+        assert call("inpaint", given[0], NINE, "--mask", mask, out=tmp_path / "runs") == 2
+        error = capsys.readouterr().err
+        assert says_one_sentence(error) and message in error
+    assert call("inpaint", given[0], NINE, "--mask", given[1], out=given[1]) == 2
+    assert "written over the mask" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as end:                     # no mask at all
+        call("inpaint", given[0], NINE, out=tmp_path / "runs")
+    assert end.value.code == 2 and "--mask" in capsys.readouterr().err
+
+
+def test_an_edit_between_equal_captions_and_an_empty_caption_are_refused(
+        tmp_path, given, capsys, no_training):
+    """Equal as this world reads them: capitals do not count."""
+    for words, message in (((SEVEN, "A red SEVEN on blue"), "both captions say"),
+                           ((SEVEN, " "), "a caption is empty")):
+        assert call("edit", given[0], *words, out=tmp_path / "runs") == 2
+        error = capsys.readouterr().err
+        assert says_one_sentence(error) and message in error
+    assert call("inpaint", given[0], "", "--mask", "left", out=tmp_path / "runs") == 2
+    assert "a caption is empty" in capsys.readouterr().err
 
 
 # ---- models that are missing or do not fit --------------------------------------------------
