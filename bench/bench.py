@@ -207,6 +207,7 @@ def uses(stage: str, model: nn.Module, batch) -> dict[str, Callable[[], object]]
         "judge": lambda: model.read(batch[0]),
         "clip": lambda: (model.encode_image(batch[0]), model.encode_text(batch[1])),
         "prior": lambda: model.sample(batch[0], batch[1]),
+        "arprior": lambda: model.sample(batch[0], batch[1]),
         "decoder": lambda: model.sample(batch[1]),
         "upsampler": lambda: model.sample(shrink(batch, model.config.small))}[stage]}
 

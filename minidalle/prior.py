@@ -8,7 +8,7 @@ idea        One caption fits many pictures, so its text vector is not the vector
             the answer stands at the last word, an empty query.
 equation    L = E || f(x_t, t, ids, z_text) - x_0 ||^2,  x_0 = sqrt(E) z_image
 paper       Ramesh et al. 2022 (DALL-E 2), arXiv:2204.06125, section 2.2
-left out    the autoregressive prior of the same section
+left out    nothing but size; the autoregressive prior of the same section is ar_prior.py
 """
 import math
 from dataclasses import dataclass

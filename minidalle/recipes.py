@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from minidalle import dalle, unclip
+from minidalle.ar_prior import ArPrior, ArPriorConfig
 from minidalle.checkpoint import fingerprint, load, read_checkpoint
 from minidalle.clip import Clip, ClipConfig, ConvTower
 from minidalle.dalle import Dalle, DalleConfig, DalleRoad
@@ -28,13 +29,14 @@ from minidalle.dvae import Dvae, DvaeConfig
 from minidalle.metrics import Judge, JudgeConfig
 from minidalle.prior import Prior, PriorConfig
 from minidalle.tokenizer import Tokenizer
-from minidalle.train import FitConfig, choose_budget, choose_device, fit
+from minidalle.train import FitConfig, choose_budget, choose_device, fit, seeded
 from minidalle.unclip import Decoder, DecoderConfig, Unclip, Upsampler, UpsamplerConfig
 
 FITS = {                       # what two CPU cores need; the gpu budget takes longer strides
     "judge": FitConfig(steps=600, batch=128, lr=3e-3, decay=0.99),
     "clip": FitConfig(steps=400, batch=256, lr=2e-3, decay=0.99),
     "prior": FitConfig(steps=300, batch=128, lr=2e-3, decay=0.99),
+    "arprior": FitConfig(steps=500, batch=128, lr=2e-3, decay=0.99),
     "decoder": FitConfig(steps=2200, batch=32, lr=3e-3, decay=0.995),
     "upsampler": FitConfig(steps=300, batch=32, lr=3e-3, decay=0.99),
     "dvae": FitConfig(steps=1000, batch=64, lr=6e-3, decay=0.99),
@@ -43,12 +45,13 @@ PURPOSE = {
     "judge": "reads digit and colours off a picture, to measure with",
     "clip": "captions and pictures as vectors in one space",
     "prior": "text vector -> image vector",
+    "arprior": "text vector -> image vector, code by code",
     "decoder": "image vector -> small picture",
     "upsampler": "small picture -> large picture",
     "dvae": "picture <-> a grid of codes",
     "dalle": "caption -> codes, one after another"}
-SECONDS = {"judge": 20, "clip": 70, "prior": 35, "decoder": 160, "upsampler": 30,  # two CPU cores
-           "dvae": 110, "dalle": 330}
+SECONDS = {"judge": 20, "clip": 70, "prior": 35, "arprior": 60, "decoder": 160,    # two CPU cores
+           "upsampler": 30, "dvae": 110, "dalle": 330}
 STAGES = tuple(FITS)
 ROADS = {                      # from caption to picture; on the second one CLIP only ranks
     "unclip": ("clip", "prior", "decoder", "upsampler"),
@@ -125,13 +128,17 @@ class Workshop:
     def prior(self) -> Prior:
         clip = self.clip()
         config = PriorConfig(clip.config.vocab, clip.config.context, clip.config.embed)
+        return self._stage("prior", config, lambda: Prior(config), self._pairs, ("clip",))
 
-        @torch.no_grad()
-        def batch(n, generator):
-            b = self.world.batch(n, "train", generator)
-            ids = self._ids(b.captions)
-            return ids, clip.encode_text(ids), clip.encode_image(b.images)
-        return self._stage("prior", config, lambda: Prior(config), batch, ("clip",))
+    def arprior(self) -> ArPrior:
+        """The other prior of DALL-E 2; `unclip(workshop.arprior)` is the road with it."""
+        clip, many = self.clip(), 16 * self._fits("arprior").batch
+        config = ArPriorConfig(clip.config.vocab, clip.config.context, clip.config.embed)
+
+        def build():           # its axes and buckets are found before anything is learnt
+            _, text, image = self._pairs(many, seeded(self.seed, self.device))
+            return ArPrior(config).to(self.device).fit_codes(image, text)
+        return self._stage("arprior", config, build, self._pairs, ("clip",))
 
     def decoder(self) -> Decoder:
         clip = self.clip()
@@ -171,9 +178,11 @@ class Workshop:
 
     # ---- the roads ----
 
-    def unclip(self) -> Unclip:
-        """The road of DALL-E 2, ready for `caption_to_picture` in unclip.py."""
-        return Unclip(self.tokenizer, self.clip(), self.prior(), self.decoder(), self.upsampler())
+    def unclip(self, prior: Callable[[], nn.Module] | None = None) -> Unclip:
+        """The road of DALL-E 2, ready for `caption_to_picture` in unclip.py; with another prior
+        than the diffusion one if its stage is passed, as in `unclip(workshop.arprior)`."""
+        chosen = (prior or self.prior)()
+        return Unclip(self.tokenizer, self.clip(), chosen, self.decoder(), self.upsampler())
 
     def dalle_road(self, ranked: bool = True) -> DalleRoad:
         """The road of DALL-E, for dalle.py; without CLIP it draws as well, but ranks nothing."""
@@ -190,6 +199,13 @@ class Workshop:
         raise ValueError(f"there is no road {model!r}; choose one of {', '.join(ROADS)}")
 
     # ---- what every stage shares ----
+
+    @torch.no_grad()
+    def _pairs(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """A batch of either prior: ids (B, T), text vectors (B, E), image vectors (B, E)."""
+        b, clip = self.world.batch(n, "train", generator), self.clip()
+        ids = self._ids(b.captions)
+        return ids, clip.encode_text(ids), clip.encode_image(b.images)
 
     def _ids(self, captions: list[str]) -> torch.Tensor:
         return self.tokenizer.batch(captions).to(self.device)

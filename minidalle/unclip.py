@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
+from minidalle.ar_prior import ArPrior
 from minidalle.clip import Clip
 from minidalle.diffusion import X0, Diffusion, clip_dynamic, clip_static, cosine_schedule, randn
 from minidalle.prior import Prior
@@ -139,7 +140,7 @@ class Unclip:
     """The whole road: a tokenizer and four models; prior and decoder were taught by this CLIP."""
     tokenizer: Tokenizer
     clip: Clip
-    prior: Prior
+    prior: Prior | ArPrior
     decoder: Decoder
     upsampler: Upsampler
 

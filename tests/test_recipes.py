@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from minidalle import dalle, recipes, unclip
+from minidalle.ar_prior import ArPrior
 from minidalle.checkpoint import fingerprint, read_checkpoint
 from minidalle.data import Digits, is_unseen
 from minidalle.recipes import FITS, PURPOSE, ROADS, SECONDS, STAGES, Workshop, fit_config
@@ -82,15 +83,46 @@ def test_only_the_judge_ever_sees_an_unseen_combination(batches, monkeypatch):
         assert is_unseen(factors).any() == (stage == "judge"), stage
 
 
-def test_prior_and_decoder_learn_the_vectors_of_the_very_clip_they_are_used_with(batches):
+def test_both_priors_and_the_decoder_learn_the_vectors_of_the_very_clip_they_are_used_with(batches):
     """The same batch, drawn again from the world and encoded by hand; no gradient hangs on it."""
     batches, shop = batches
     drawn = shop.world.batch(16, "train", seeded(5))
     ids, clip = shop.tokenizer.batch(drawn.captions), shop.clip()
-    prior_ids, text, image = batches["prior"](16, seeded(5))
-    assert torch.equal(prior_ids, ids) and torch.equal(text, clip.encode_text(ids))
-    assert torch.equal(image, clip.encode_image(drawn.images)) and not image.requires_grad
+    for prior in ("prior", "arprior"):
+        prior_ids, text, image = batches[prior](16, seeded(5))
+        assert torch.equal(prior_ids, ids) and torch.equal(text, clip.encode_text(ids))
+        assert torch.equal(image, clip.encode_image(drawn.images)) and not image.requires_grad
     assert torch.equal(batches["decoder"](16, seeded(5))[1], image)
+
+
+def test_axes_and_buckets_come_from_training_pictures_of_this_clip_and_seed_alone(
+        batches, monkeypatch):
+    """Those of the loaded prior, found again by hand; no unseen combination is among them."""
+    shop, shown, batch = batches[1], [], Digits.batch
+
+    def noting(self, n, split, generator=None):
+        shown.append((split, made := batch(self, n, split, generator)))
+        return made
+    monkeypatch.setattr(Digits, "batch", noting)
+    prior = shop.models.pop("arprior")
+    again = shop.arprior()
+    (split, drawn), = shown
+    assert split == "train" and len(drawn.captions) == 128 and not is_unseen(drawn.factors).any()
+    image = shop.clip().encode_image(drawn.images)
+    text = shop.clip().encode_text(shop.tokenizer.batch(drawn.captions))
+    by_hand = ArPrior(prior.config).fit_codes(image, text)
+    for name, value in by_hand.named_buffers():
+        assert torch.equal(prior.get_buffer(name), value) and torch.equal(again.get_buffer(name),
+                                                                          value), name
+
+
+def test_the_other_prior_takes_its_place_on_the_road_and_paints(shop):
+    road, other = shop.unclip(), shop.unclip(shop.arprior)
+    assert road.prior is shop.models["prior"] and other.prior is shop.models["arprior"]
+    assert [road.clip, road.decoder, road.upsampler] == [other.clip, other.decoder, other.upsampler]
+    images = unclip.caption_to_picture(other, ["a red seven on blue"] * 2, seeded(0))
+    assert images.shape == (2, 3, 32, 32) and images.abs().max() <= 1
+    assert other.prior.config.vocab == road.prior.config.vocab
 
 
 def test_models_fit_together_as_one_road_and_are_done_learning(shop):
@@ -181,7 +213,7 @@ def test_missing_names_what_is_asked_for_and_an_unfinished_training_is_missing(c
     assert shop.missing(("judge", *ROADS["dalle"])) == ["judge"]
 
 
-@pytest.mark.parametrize("stage", ["prior", "decoder"])
+@pytest.mark.parametrize("stage", ["prior", "arprior", "decoder"])
 def test_a_stage_that_learned_from_another_clip_is_refused_by_its_fingerprint(copied, stage):
     shop = workshop(copied)
     old = fingerprint(shop.clip())
