@@ -189,10 +189,12 @@ def known(workshop, *captions: str) -> list[str]:
 
 
 def write_row(args, picture: Path, images: list) -> None:
-    """All pictures side by side; of many, ten a row."""
+    """All pictures side by side; of many, ten a row, and the last row filled up with white."""
     import torch
 
-    write_page(picture, torch.stack(images), min(len(images), 10), args.scale)
+    columns = min(len(images), 10)
+    blank = [torch.ones_like(images[0])] * (-len(images) % columns)
+    write_page(picture, torch.stack(images + blank), columns, args.scale)
 
 
 def run_score(args, workshop, picture: Path) -> None:

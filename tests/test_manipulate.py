@@ -161,9 +161,10 @@ def test_the_way_back_is_the_exact_inverse_where_the_guess_does_not_depend_on_th
     noise = find_noise(COSINE, lambda *args: fixed, x_0, None)
     torch.testing.assert_close(from_noise(COSINE, lambda *args: fixed, noise, None), x_0,
                                atol=1e-5, rtol=0)
-    eps = (x_0 - COSINE.alpha_bar[stairs(COSINE)[0]].sqrt() * fixed) \
-        / (1 - COSINE.alpha_bar[stairs(COSINE)[0]]).sqrt()
-    torch.testing.assert_close(noise, eps, atol=1e-4, rtol=0)   # nothing but noise at the top
+    low, high = (COSINE.alpha_bar[stairs(COSINE)[i]] for i in (0, -1))
+    eps = (x_0 - low.sqrt() * fixed) / (1 - low).sqrt()
+    torch.testing.assert_close(noise, high.sqrt() * fixed + (1 - high).sqrt() * eps, atol=1e-5,
+                               rtol=1e-5)
 
 
 def test_of_many_draws_from_noise_has_the_variance_of_the_data_whatever_eta(monkeypatch):
@@ -383,7 +384,7 @@ def test_what_is_filled_in_has_the_variance_of_gaussian_data():
     """All masked, the best guess: fill is then a sampler of N(0, VARIANCE), repeated or not."""
     known, mask = torch.zeros(20_000, 1, 1, 1), torch.ones(1, 1, 1, 1, dtype=torch.bool)
     for repeats in (1, 2):
-        made = fill(COSINE, best_guess, known, mask, None, steps=100, repeats=repeats,
+        made = fill(COSINE, best_guess, known, mask, None, steps=200, repeats=repeats,
                     generator=seed())
         assert made.std().item() == pytest.approx(math.sqrt(VARIANCE), rel=0.04)
 
