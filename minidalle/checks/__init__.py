@@ -78,9 +78,24 @@ class Verdict:
 
 def exercises() -> tuple[Exercise, ...]:
     """All of them in lesson order. Imported only here: each brings its file of the package."""
-    from minidalle.checks import clip, data, map, metrics, tokenizer, transformer
-    return (*map.EXERCISES, *data.EXERCISES, *tokenizer.EXERCISES, *transformer.EXERCISES,
-            *clip.EXERCISES, *metrics.EXERCISES)
+    from minidalle.checks import (
+        clip,
+        dalle,
+        data,
+        diffusion,
+        dvae,
+        map,
+        metrics,
+        prior,
+        tokenizer,
+        transformer,
+        unclip,
+        unet,
+    )
+    banks = (map, data, tokenizer, transformer, clip, metrics,          # what all roads share
+             dvae, dalle,                                               # the road of DALL-E
+             diffusion, unet, prior, unclip)                            # the road of DALL-E 2
+    return tuple(exercise for bank in banks for exercise in bank.EXERCISES)
 
 
 def find(name: str) -> Exercise:

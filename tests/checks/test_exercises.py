@@ -10,6 +10,12 @@ import re
 
 import numpy
 import pytest
+import styles_dalle
+import styles_diffusion
+import styles_dvae
+import styles_prior
+import styles_unclip
+import styles_unet
 import torch
 from torch import Tensor
 
@@ -24,7 +30,8 @@ from minidalle.transformer import MultiHeadAttention
 
 EXERCISES = checks.exercises()
 SEEDS = range(10)
-LESSONS = ("00_map", "01_data", "02_tokenizer", "03_transformer", "04_clip", "05_metrics")
+LESSONS = ("00_map", "01_data", "02_tokenizer", "03_transformer", "04_clip", "05_metrics",
+           "07_dvae", "08_dalle", "10_diffusion", "11_unet", "12_prior", "13_unclip")
 each = pytest.mark.parametrize("exercise", EXERCISES, ids=lambda exercise: exercise.name)
 each_mistake = pytest.mark.parametrize(
     "exercise, mistake", [(one, mistake) for one in EXERCISES for mistake in one.mistakes],
@@ -241,6 +248,12 @@ OTHER_STYLE = {
                                               for a in ids.tolist()]),
     "clip.loss_with_repeats": loss_with_repeats,
     "clip.zero_shot": lambda images, texts, s: softmax(s * dots(images, texts)),
+    **styles_dvae.OTHER_STYLE,
+    **styles_dalle.OTHER_STYLE,
+    **styles_diffusion.OTHER_STYLE,
+    **styles_unet.OTHER_STYLE,
+    **styles_prior.OTHER_STYLE,
+    **styles_unclip.OTHER_STYLE,
 }
 
 

@@ -1,0 +1,7 @@
+r"""The exercises of lesson 10.
+
+in -> out   EXERCISES
+"""
+LESSON = "10_diffusion"
+
+EXERCISES = ()
