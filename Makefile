@@ -19,7 +19,7 @@ py := .venv/bin/python
 export OMP_WAIT_POLICY = PASSIVE
 export GOMP_SPINCOUNT = 10000
 
-.PHONY: help setup demo test lessons lessons-save results student lab browser bench lint clean again
+.PHONY: help setup demo test lessons lessons-save results tables student grade lab browser bench lint clean again
 
 help:  ## print these lines
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -46,8 +46,15 @@ lessons: $(ready)  ## run every lesson at the smoke budget and compare what it p
 lessons-save: $(ready)  ## run the lessons at a real budget and store their outputs (ARGS="04_clip")
 	$(py) tools/lessons.py save $(ARGS)
 
-results: $(ready)  ## measure what the lessons should give: lessons/expected.json, README
+results: $(ready)  ## measure what the lessons should give: lessons/expected.json, and the tables
 	$(py) tools/lessons.py results $(ARGS)
+	$(py) tools/tables.py
+
+tables: $(ready)  ## write the tables of README.md and INSTRUCTOR.md anew
+	$(py) tools/tables.py
+
+grade: $(ready)  ## grade notebooks (ARGS="submissions/*/03_*.ipynb --csv grades.csv")
+	$(py) -m minidalle grade $(ARGS)
 
 browser: $(ready)  ## open the lessons in a headless Chromium (for maintainers)
 	$(py) -m pip install --quiet -r tests/browser/requirements.txt

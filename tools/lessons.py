@@ -2,9 +2,8 @@
 
     python tools/lessons.py save [NAME ...]       run, and store the outputs in lessons/
     python tools/lessons.py results [NAME ...]    run with several seeds -> lessons/expected.json
-                                                  and the table of lessons in the README
 
-in -> out   lessons/*.ipynb -> the same with outputs; expected.json; README.md
+in -> out   lessons/*.ipynb -> the same with outputs; expected.json
 idea        Each lesson runs in a fresh kernel with a folder of checkpoints of its own, so that what
             it shows does not depend on what was run before. Stored outputs hold nothing that
             changes from run to run: no times, no progress bars, no widgets.
@@ -12,7 +11,6 @@ idea        Each lesson runs in a fresh kernel with a folder of checkpoints of i
 import argparse
 import json
 import os
-import re
 import shutil
 import sys
 import tempfile
@@ -21,13 +19,9 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 
-from minidalle.checkpoint import write
-from minidalle.checks import exercises
 from minidalle.demo import write_json
-from minidalle.lesson import number
 
 LESSONS = Path(__file__).resolve().parent.parent / "lessons"
-MARKS = "<!-- lessons: made by make results -->", "<!-- end of lessons -->"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
@@ -46,8 +40,6 @@ def main() -> None:
             save(name, args.budget)
         else:
             measure(name, args.budget, args.seeds)
-    if args.command == "results":
-        write_readme()
 
 
 def run(name: str, budget: str, seed: int) -> tuple[nbformat.NotebookNode, dict]:
@@ -104,37 +96,6 @@ def band(values: list[float]) -> list[float]:
     if all(0 <= value <= 1 for value in values):
         low, high = max(0.0, low), min(1.0, high)
     return [round(low, 4), round(high, 4)]
-
-
-# ---- the table in the README ----
-
-def write_readme() -> None:
-    """Put the table between its two marks in README.md."""
-    path = LESSONS.parent / "README.md"
-    before, rest = path.read_text().split(MARKS[0])
-    after = rest.split(MARKS[1])[1]
-    text = f"{before}{MARKS[0]}\n{readme_table()}\n{MARKS[1]}{after}"
-    write(path, lambda temporary: temporary.write_text(text))
-
-
-def readme_table() -> str:
-    """A line for each lesson: its question, what you write, how long it takes, what comes out."""
-    known = json.loads((LESSONS / "expected.json").read_text())
-    columns = ("lesson", "the question", "you write", "to read", "to run: CPU", "GPU", "comes out")
-    lines = [f"| {' | '.join(columns)} |", "| --- " * len(columns) + "|"]
-    return "\n".join([*lines, *(readme_line(*lesson) for lesson in known.items())])
-
-
-def readme_line(name: str, budgets: dict) -> str:
-    head = nbformat.read(LESSONS / f"{name}.ipynb", 4).cells[0].source
-    question = re.match(r"# \d\d\. [^:]*: (.*)", head)[1]
-    reading = re.search(r"[Aa]bout (\d+) minutes to read", head)[1]
-    write = ", ".join(f"`{one.name.split('.')[1]}`" for one in exercises() if one.lesson == name)
-    minutes = [f"{max(1, round(budgets[budget]['seconds'] / 60))} min" if budget in budgets else "-"
-               for budget in ("cpu", "gpu")]
-    metric, entry = next(iter(budgets["cpu"]["metrics"].items()))
-    return (f"| [{name}](lessons/{name}.ipynb) | {question[0].upper()}{question[1:]} | {write} | "
-            f"{reading} min | {' | '.join(minutes)} | {metric}: {number(entry['value'])} |")
 
 
 if __name__ == "__main__":
