@@ -52,7 +52,9 @@ class Lesson:
         known = expected().get(self.name, {})
         minutes = [f"{max(1, round(one['seconds'] / 60))} min ({one['machine']})"
                    for one in known.values()]
-        took = f"; measured: {', '.join(minutes)}" if minutes else ""
+        # subtle: quiet, as for stored outputs, which hold nothing that changes from run to run
+        spoken = minutes and os.environ.get("MINIDALLE_QUIET") != "1"
+        took = f"; measured: {', '.join(minutes)}" if spoken else ""
         if self.budget == "smoke":
             took += "; at this budget everything runs and nothing is learnt"
         return f"{self.name} at the {self.budget} budget, seed {self.seed}{took}"

@@ -91,12 +91,16 @@ def test_card_keeps_what_came_out_as_json(here):
     assert card["seconds"] >= 0 and "cores" in card["machine"]
 
 
-def test_a_lesson_says_how_long_it_takes_only_if_that_was_measured(here, capsys):
+def test_a_lesson_says_how_long_it_takes_only_if_that_was_measured(here, capsys, monkeypatch):
+    monkeypatch.delenv("MINIDALLE_QUIET")
     Lesson("03_transformer")
     assert "measured" not in capsys.readouterr().out
     expect(here, seconds=95)
     Lesson("03_transformer")
     assert "measured: 2 min (a machine)" in capsys.readouterr().out
+    monkeypatch.setenv("MINIDALLE_QUIET", "1")
+    Lesson("03_transformer")
+    assert "min" not in capsys.readouterr().out.removeprefix("03_transformer")
 
 
 @pytest.mark.parametrize("value, text", [(None, "-"), (3, "3"), (0.12345, "0.123"),
