@@ -285,6 +285,14 @@ def test_inner_brackets_are_told_from_a_comma_too_many():
     assert "a comma too many?" in difference((x, (x,), x), (x, x, x), 0).message
 
 
+def test_infinity_is_told_as_an_overflow_only_where_the_answer_is_finite():
+    inf, x = -torch.inf, torch.tensor([1.0, 2.0, 3.0])
+    spoilt = torch.tensor([inf, 2.0, 3.0])
+    assert "overflow" in difference(spoilt, x, 1e-5).message
+    masked = difference(spoilt, torch.tensor([1.0, 2.0, inf]), 1e-5).message
+    assert "overflow" not in masked and "2 of 3 places differ" in masked
+
+
 def test_frozen_copies_what_later_calls_could_change():
     x, row = torch.ones(2, requires_grad=True), [1, 2]
     copy = frozen({"x": x, "row": (row,), "array": numpy.ones(2)})

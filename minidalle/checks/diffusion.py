@@ -295,7 +295,7 @@ def velocity_with(noise, data):
 def velocity_batch(g: Generator, *shape: int, scale: float = 1.0) -> tuple:
     """x_0, eps and alpha_bar (B,) with hardly any noise, hardly anything else, and between."""
     alpha_bar = 0.05 + 0.9 * torch.rand(shape[0], generator=g)
-    known = torch.tensor([0.3, 0.9999, 0.0001])[:len(alpha_bar)]
+    known = torch.tensor([0.3, 0.99, 0.01])[:len(alpha_bar)]
     alpha_bar[:len(known)] = known
     order = torch.randperm(len(alpha_bar), generator=g)
     return normal(g, *shape, scale=scale), normal(g, *shape), alpha_bar[order]
@@ -308,7 +308,7 @@ def velocity_inputs(g: Generator) -> tuple:
 
 def square_velocity_inputs(g: Generator) -> tuple:
     B = between(3, 4, g)
-    return velocity_batch(g, B, B, B, B, scale=5.0)
+    return velocity_batch(g, B, B, B, B, scale=2.0)
 
 
 def single_velocity_inputs(g: Generator) -> tuple:
@@ -316,7 +316,7 @@ def single_velocity_inputs(g: Generator) -> tuple:
 
 
 def number_velocity_inputs(g: Generator) -> tuple:
-    return velocity_batch(g, 6, scale=20.0)
+    return velocity_batch(g, 6, scale=5.0)
 
 
 def end_velocity_inputs(g: Generator) -> tuple:
@@ -517,8 +517,8 @@ GUIDED = Exercise(
             lambda cond, uncond, scale: uncond + scale * cond),
         Mistake(
             "cond alone, scaled",
-            "What you return is scale * cond: that makes everything larger, not only what comes from "
-            "the condition. Either uncond is left out, or brackets round the difference are.",
+            "What you return is scale * cond: that makes everything larger, not only what comes "
+            "from the condition. Either uncond is left out, or brackets round the difference are.",
             lambda cond, uncond, scale: scale * cond),
         Mistake(
             "the mean",

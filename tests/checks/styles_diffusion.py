@@ -1,4 +1,4 @@
-"""The right answers of checks/diffusion.py again, written out with loops and Python's own numbers."""
+"""The right answers of checks/diffusion.py again, with loops and Python's own numbers."""
 import math
 
 import torch
