@@ -88,7 +88,7 @@ SLERP = Exercise(
         Mistake(
             "a straight line",
             "You go along the straight line, and in the middle your vectors are too short. The "
-            "weights on the arc are sin((1 - t) w) / sin(w) and sin(t w) / sin(w).",
+            "weights on the arc are not 1 - t and t, but sines of these shares of the angle.",
             lambda a, b, t: torch.lerp(a, b, t)),
         Mistake(
             "a straight line, then normalised",

@@ -207,3 +207,12 @@ def test_every_check_has_the_first_step_and_the_last_and_a_lone_sample(name):
             assert len(t) == 1 or {0, len(alpha_bar) - 1} <= set(t.tolist())
         assert any(len(args[0]) == 1 for args in calls)
         assert {args[0].dim() for args in calls} >= {1, 2, 4}
+
+
+def test_every_check_leaps_down_to_no_noise_and_guides_at_0_at_1_and_above():
+    for seed in range(20):
+        leaps, answers = (checks.find(f"diffusion.{name}").calls(
+            torch.Generator().manual_seed(seed)) for name in ("ddim_step", "guided"))
+        assert sum(to == 1 for *_, to in leaps) == 2 and all(now < to for *_, now, to in leaps)
+        scales = [scale for *_, scale in answers]
+        assert {0.0, 1.0} <= set(scales) and max(scales) > 5
