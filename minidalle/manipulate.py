@@ -24,9 +24,9 @@ from torch import Generator, Tensor
 
 from minidalle.clip import unit
 from minidalle.data import Digits
-from minidalle.diffusion import Diffusion, eps_from_x0, mix, randn
+from minidalle.diffusion import Diffusion, eps_from_x0, mix, randn, twice
 from minidalle.metrics import Judge
-from minidalle.unclip import Unclip, shrink
+from minidalle.unclip import Decoder, Unclip, shrink
 
 STEPS = 16                     # of a walk, there or back
 FAINT = 0.15                   # about what the decoder misses of a clean picture, root mean square
@@ -91,19 +91,17 @@ def find_noise(diffusion: Diffusion, model: Callable, x_0: Tensor, condition) ->
 
 
 @torch.no_grad()
-def from_noise(diffusion: Diffusion, model: Callable, noise: Tensor, condition, eta: float = 0.0,
-               generator: Generator | None = None) -> Tensor:
-    """DDIM down the same stairs -> x_0 (B, ...); with eta up to 1 ever more of it is drawn anew."""
-    if not 0 <= eta <= 1:
-        raise ValueError(f"eta={eta} should lie between 0 (the same picture) and 1 (a new draw)")
-    x_t, down = noise, stairs(diffusion)[::-1]
-    for step, before in pairwise(down):
+def from_noise(diffusion: Diffusion, model: Callable, noise: Tensor, condition,
+               fresh: float | Tensor = 0.0, guidance: float = 1.0) -> Tensor:
+    """DDIM down the same stairs -> x_0 (B, ...). What is left of the noise at their end is the
+    grain of the picture in which it was found. `fresh`, 0 to 1 or (B, 1, ...), says which share of
+    the noise does not belong to what is drawn, and as much is taken away."""
+    x_t = noise
+    for step, before in pairwise(stairs(diffusion)[::-1]):
         t, t_before = (torch.full(x_t.shape[:1], s, device=x_t.device) for s in (step, before))
-        guess = diffusion.guess_x0(model, x_t, t, condition, guidance=1.0)
-        x_t, sigma = diffusion.ddim_step(x_t, guess, t, t_before, eta)
-        if eta > 0 and before != down[-1]:         # no fresh noise at the end, as in DDPM
-            x_t = x_t + sigma * randn(x_t.shape, x_t.device, generator)
-    return x_t
+        guess = diffusion.guess_x0(model, x_t, t, condition, guidance)
+        x_t, _ = diffusion.ddim_step(x_t, guess, t, t_before, eta=0.0)
+    return x_t + fresh * (guess - x_t)
 
 
 @torch.no_grad()
@@ -116,14 +114,11 @@ def take_apart(road: Unclip, images: Tensor) -> Latent:
 
 
 @torch.no_grad()
-def put_together(road: Unclip, latent: Latent, eta: float = 0.0,
-                 generator: Generator | None = None) -> Tensor:
-    """The inverse -> images (B, 3, H, W) in [-1, 1]; with eta > 0, others of the same vectors."""
-    small = from_noise(road.decoder.diffusion, road.decoder, latent.small, latent.z, eta,
-                       generator)                                           # (B, 3, h, w)
-    images = from_noise(road.upsampler.diffusion, road.upsampler, latent.large, clean(small), eta,
-                        generator)                                          # (B, 3, H, W)
-    return images.clamp(-1, 1)
+def put_together(road: Unclip, latent: Latent, fresh: float = 0.0) -> Tensor:
+    """The inverse -> images (B, 3, H, W) in [-1, 1]. `fresh`: as in from_noise."""
+    small = from_noise(road.decoder.diffusion, road.decoder, latent.small, latent.z, fresh)
+    images = from_noise(road.upsampler.diffusion, road.upsampler, latent.large, clean(small), fresh)
+    return images.clamp(-1, 1)                                              # (B, 3, H, W)
 
 
 def clean(small: Tensor) -> tuple[Tensor, Tensor]:
@@ -136,11 +131,20 @@ def clean(small: Tensor) -> tuple[Tensor, Tensor]:
 def vary(road: Unclip, image: Tensor, n: int, generator: Generator | None = None,
          eta: float = 1.0) -> Tensor:
     """Other pictures (n, 3, H, W) of what is in image (3, H, W). Section 3.1: eta = 0 gives the
-    picture itself, more draws ever more of it anew."""
+    picture itself, 1 draws all anew that its vector leaves open.
+
+    Here eta is the share of the noise x_T that is drawn anew. DDIM's own eta adds noise at every
+    step, and of so few and long steps some stays in the picture, as speckle.
+    """
+    if not 0 <= eta <= 1:
+        raise ValueError(f"eta={eta} should lie between 0 (the same picture) and 1 (a new draw)")
     one = take_apart(road, image[None])
-    many = Latent(*(part.repeat(n, *[1] * (part.dim() - 1))
-                    for part in (one.z, one.small, one.large)))
-    return put_together(road, many, eta, generator)
+
+    def renewed(noise: Tensor) -> Tensor:
+        drawn = randn((n, *noise.shape[1:]), noise.device, generator)
+        return (1 - eta) ** 0.5 * noise + eta ** 0.5 * drawn                # as in mix
+    many = Latent(one.z.expand(n, -1), renewed(one.small), renewed(one.large))
+    return put_together(road, many, fresh=eta)
 
 
 def blend(road: Unclip, first: Tensor, second: Tensor, n: int,
@@ -151,12 +155,12 @@ def blend(road: Unclip, first: Tensor, second: Tensor, n: int,
     t = torch.linspace(0, 1, n, device=a.device)[:, None]                   # (n, 1)
     small, large = (randn((1, 3, size, size), a.device, generator).expand(n, -1, -1, -1)
                     for size in (road.decoder.config.size, road.upsampler.config.size))
-    return put_together(road, Latent(slerp(a, b, t), small, large))
+    return put_together(road, Latent(slerp(a, b, t), small, large), fresh=1.0)
 
 
 @torch.no_grad()
 def edit(road: Unclip, images: Tensor, before: list[str], after: list[str],
-         strength: float | Tensor = 0.4) -> Tensor:
+         strength: float | Tensor = 0.5) -> Tensor:
     """images (B, 3, H, W), changed as `after` differs from `before` (B captions each). Section 3.3.
 
     The strength, a number or (B, 1), is how far the image vector turns into the direction of the
@@ -169,7 +173,23 @@ def edit(road: Unclip, images: Tensor, before: list[str], after: list[str],
         raise ValueError("before and after say the same, so there is no direction to go; pass two "
                          "captions that differ in what is to change")
     z = slerp(latent.z, unit(b - a), strength)                              # (B, E)
-    return put_together(road, Latent(z, latent.small, latent.large))
+    # the grain of a picture holds traces of its old digit, so it goes as the change comes
+    gone = 2 * torch.as_tensor(strength, device=z.device).reshape(-1, 1, 1, 1).clamp(max=0.5)
+    small = from_noise(road.decoder.diffusion, louder(road.decoder, strength), latent.small, z,
+                       gone)                                                # (B, 3, h, w)
+    return from_noise(road.upsampler.diffusion, road.upsampler, latent.large, clean(small),
+                      gone).clamp(-1, 1)                                    # (B, 3, H, W)
+
+
+def louder(decoder: Decoder, strength: float | Tensor) -> Callable:
+    """A decoder guided by 1 + 2 strength: the noise of a picture resists a new digit, so the vector
+    must speak up, but only as far as it has changed; at strength 0 the same picture comes back."""
+    def model(x_t: Tensor, t: Tensor, z: Tensor, keep=None) -> Tensor:
+        scale = 1 + 2 * torch.as_tensor(strength, device=x_t.device).reshape(-1, 1, 1, 1)
+        kept = torch.arange(2 * len(z), device=z.device) < len(z)           # (2B,)
+        cond, uncond = decoder(twice(x_t), twice(t), twice(z), kept).chunk(2)
+        return uncond + scale * (cond - uncond)                             # (B, 3, h, w)
+    return model
 
 
 @torch.no_grad()
@@ -196,7 +216,7 @@ def fill(diffusion: Diffusion, model: Callable, known: Tensor, mask: Tensor, con
 
 @torch.no_grad()
 def inpaint(road: Unclip, images: Tensor, mask: Tensor, captions: list[str],
-            generator: Generator | None = None, guidance: float = 2.0, repeats: int = 2) -> Tensor:
+            generator: Generator | None = None, guidance: float = 1.0, repeats: int = 1) -> Tensor:
     """images (B, 3, H, W), drawn anew where mask, (H, W) or (B, 1, H, W), is True so that the B
     captions hold. All other pixels stay exactly as they are; what is under the mask is not seen."""
     if mask.dtype != torch.bool or mask.shape[-2:] != images.shape[-2:]:
@@ -217,7 +237,7 @@ def inpaint(road: Unclip, images: Tensor, mask: Tensor, captions: list[str],
 # ---- how well it works ----------------------------------------------------------------------
 
 def flip_share(road: Unclip, judge: Judge, world: Digits, name: str, n: int = 200,
-               strength: float = 0.4, generator: Generator | None = None) -> dict[str, float]:
+               strength: float = 0.5, generator: Generator | None = None) -> dict[str, float]:
     """Edit n test pictures so that the factor `name` takes another value, drawn at random, and let
     the judge read them: the share in which it does ("hit"), in which all the other factors stay
     ("kept"), and both ("all")."""

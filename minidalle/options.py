@@ -98,9 +98,9 @@ def add_edit(edit: argparse.ArgumentParser) -> None:
     add_file(edit)
     edit.add_argument("before", help="a caption of the picture as it is, in quotation marks")
     edit.add_argument("after", help="a caption of the picture as it should be")
-    edit.add_argument("--strength", type=number(0, 1), default=0.4, metavar="S",
+    edit.add_argument("--strength", type=number(0, 1), default=0.5, metavar="S",
                       help="how far the last picture goes: 0 changes nothing, 1 forgets the "
-                           "picture (default 0.4)")
+                           "picture (default 0.5)")
 
 
 def add_inpaint(inpaint: argparse.ArgumentParser) -> None:

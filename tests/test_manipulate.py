@@ -167,39 +167,16 @@ def test_the_way_back_is_the_exact_inverse_where_the_guess_does_not_depend_on_th
                                rtol=1e-5)
 
 
-def test_of_many_draws_from_noise_has_the_variance_of_the_data_whatever_eta(monkeypatch):
-    """Gaussian data again; at the end the mean of the last step, which lacks its own noise."""
+@pytest.mark.parametrize("fresh", [0.0, 0.5, 1.0])
+def test_fresh_noise_ends_as_the_last_guess_and_found_noise_as_the_faint_mixture(
+        monkeypatch, fresh):
+    """Gaussian data again, whose best guess is a multiple of x_t: so all deviations are known."""
     monkeypatch.setattr(manipulate, "STEPS", 100)
     up = stairs(COSINE)
-    noise = torch.randn(20_000, 1, generator=seed())
-    for eta in (0.0, 0.5, 1.0):
-        x = from_noise(COSINE, best_guess, noise, None, eta, seed(1))
-        t, t_before = (torch.tensor([s]) for s in (up[1], up[0]))
-        _, sigma = COSINE.ddim_step(noise[:1], noise[:1], t, t_before, eta)
-        expected = math.sqrt(deviation(up[0]) ** 2 - sigma.item() ** 2)
-        assert x.std().item() == pytest.approx(expected, rel=0.03)
-
-
-def test_no_noise_is_added_at_the_last_step_and_none_at_all_without_eta():
-    """Counted where it is drawn."""
-    fixed, drawn = torch.ones(2, 3, 4, 4), []
-    noise = torch.randn(2, 3, 4, 4, generator=seed())
-
-    def counting(shape, device, generator):
-        drawn.append(shape)
-        return torch.randn(shape, generator=generator)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(manipulate, "randn", counting)
-        from_noise(COSINE, lambda *args: fixed, noise, None, 0.0, seed())
-        assert drawn == []
-        from_noise(COSINE, lambda *args: fixed, noise, None, 1.0, seed())
-    assert len(drawn) == STEPS - 2                             # leaps, but for the last one
-
-
-@pytest.mark.parametrize("eta", [-0.1, 1.1, math.nan])
-def test_an_eta_that_is_no_share_is_refused(eta):
-    with pytest.raises(ValueError, match="eta="):
-        from_noise(COSINE, best_guess, torch.zeros(1, 1), None, eta)
+    x = from_noise(COSINE, best_guess, torch.randn(20_000, 1, generator=seed()), None, fresh)
+    guess = best_guess(torch.tensor([[deviation(up[1])]]), torch.tensor([up[1]]), None, None).item()
+    expected = (1 - fresh) * deviation(up[0]) + fresh * guess
+    assert x.std().item() == pytest.approx(expected, rel=0.03)
 
 
 # ---- a road whose networks answer from their condition alone --------------------------------
@@ -243,12 +220,34 @@ def test_put_together_is_the_inverse_of_take_apart(road, images):
 def test_variations_without_eta_are_the_picture_itself_and_with_it_differ(road, images):
     same = vary(road, images[0], 3, seed(), eta=0.0)
     torch.testing.assert_close(same, images[:1].expand(3, -1, -1, -1), atol=1e-4, rtol=0)
+    road = small_road()                                        # whose answers depend on the noise
     other = vary(road, images[0], 3, seed())
     assert other.shape == (3, 3, 16, 16) and other.abs().max() <= 1
     apart = [(other[i] - other[j]).abs().max() for i, j in ((0, 1), (0, 2), (1, 2))]
     assert min(apart) > 1e-3
     assert torch.equal(other, vary(road, images[0], 3, seed()))
     assert not torch.equal(other, vary(road, images[0], 3, seed(1)))
+
+
+@pytest.mark.parametrize("eta", [-0.1, 1.1, math.nan])
+def test_an_eta_that_is_no_share_is_refused(road, images, eta):
+    with pytest.raises(ValueError, match="eta="):
+        vary(road, images[0], 1, eta=eta)
+
+
+@pytest.mark.parametrize("eta", [0.25, 1.0])
+def test_of_the_noise_a_share_is_drawn_anew_and_its_strength_stays(road, images, monkeypatch, eta):
+    """Where the found noise has variance one: correlation sqrt(1 - eta), variance one again."""
+    walked, found = [], torch.randn(1, 3, 8, 8, generator=seed(3))
+    latent = Latent(torch.ones(1, 8), found, torch.zeros(1, 3, 16, 16))
+    monkeypatch.setattr(manipulate, "take_apart", lambda *args: latent)
+    monkeypatch.setattr(manipulate, "put_together",
+                        lambda road, latent, fresh: walked.append((latent.small, fresh)))
+    vary(road, images[0], 500, seed(), eta)
+    [(small, fresh)] = walked
+    assert fresh == eta and small.var().item() == pytest.approx(1, abs=0.05)
+    share = (small * found).sum().item() / (500 * found.square().sum().item())
+    assert share == pytest.approx(math.sqrt(1 - eta), abs=0.02)
 
 
 def test_variations_are_drawn_from_the_vector_of_the_picture(road, images):
@@ -265,7 +264,7 @@ def test_a_blend_goes_from_vector_to_vector_through_one_and_the_same_noise(road,
     w = torch.acos(a @ b)
     for i in range(5):
         z = ((1 - i / 4) * w).sin() / w.sin() * a + (i / 4 * w).sin() / w.sin() * b
-        expected = put_together(road, Latent(z[None], small, large))
+        expected = put_together(road, Latent(z[None], small, large), fresh=1.0)
         torch.testing.assert_close(made[i:i + 1], expected, atol=1e-4, rtol=0)
     assert min((x - y).abs().max() for x, y in pairwise(made)) > 1e-4
 
@@ -281,20 +280,41 @@ def test_an_edit_of_strength_zero_is_the_picture_itself(road, images):
     torch.testing.assert_close(made, images, atol=1e-4, rtol=0)
 
 
-def test_an_edit_turns_the_vector_by_the_stated_share_towards_the_texts_difference(road, images):
-    """The vector that the decoder is given, beside the paper's formula written out; the noise is
-    that of the picture; every row has its own strength."""
-    strength = torch.tensor([[0.25], [0.5], [1.0]])
+STRENGTH = torch.tensor([[0.25], [0.5], [1.0]])                # every row has its own
+
+
+def turned(road, images) -> torch.Tensor:
+    """The paper's formula of section 3.3, written out."""
     a, b = (road.clip.encode_text(road.tokenizer.batch([text])) for text in (BEFORE, AFTER))
     towards = (b - a) / (b - a).norm()
     z = road.clip.encode_image(images)
     w = (z @ towards.T).acos()
-    expected = ((1 - strength) * w).sin() / w.sin() * z + (strength * w).sin() / w.sin() * towards
-    made = edit(road, images, [BEFORE] * 3, [AFTER] * 3, strength)
-    torch.testing.assert_close(road.decoder.forward.seen[-1], expected, atol=1e-5, rtol=0)
-    latent = take_apart(road, images)
-    torch.testing.assert_close(
-        made, put_together(road, Latent(expected, latent.small, latent.large)), atol=1e-4, rtol=0)
+    return ((1 - STRENGTH) * w).sin() / w.sin() * z + (STRENGTH * w).sin() / w.sin() * towards
+
+
+def test_an_edit_turns_the_vector_by_the_stated_share_towards_the_texts_difference(road, images):
+    """A decoder that ignores `keep` cannot be guided: it gets the changed vector, and the noise of
+    the picture."""
+    expected = turned(road, images)
+    made = edit(road, images, [BEFORE] * 3, [AFTER] * 3, STRENGTH)
+    torch.testing.assert_close(road.decoder.forward.seen[-1], expected.repeat(2, 1), atol=1e-5,
+                               rtol=0)
+    latent, gone = take_apart(road, images), torch.tensor([0.5, 1.0, 1.0]).view(3, 1, 1, 1)
+    expected = put_together(road, Latent(expected, latent.small, latent.large), gone)
+    torch.testing.assert_close(made, expected, atol=1e-4, rtol=0)
+
+
+def test_an_edit_is_guided_the_more_the_further_it_goes(images):
+    """By 1 + 2 strength; row by row beside the walk with guidance in its usual place."""
+    road = small_road()
+    z, latent = turned(road, images), take_apart(road, images)
+    made = edit(road, images, [BEFORE] * 3, [AFTER] * 3, STRENGTH)
+    for i, (gone, scale) in enumerate(((0.5, 1.5), (1.0, 2.0), (1.0, 3.0))):
+        small = from_noise(road.decoder.diffusion, road.decoder, latent.small[i:i + 1], z[i:i + 1],
+                           gone, guidance=scale)
+        large = from_noise(road.upsampler.diffusion, road.upsampler, latent.large[i:i + 1],
+                           (small, torch.zeros(1, 1)), gone)
+        torch.testing.assert_close(made[i:i + 1], large.clamp(-1, 1), atol=1e-4, rtol=1e-4)
 
 
 def test_an_edit_between_equal_captions_is_refused(road, images):
