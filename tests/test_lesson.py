@@ -1,11 +1,15 @@
 """What lessons share: budget, seed, small trainings, the card, and the band of what is expected."""
+import base64
 import importlib.util
+import io
 import json
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import numpy
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from minidalle import lesson as lessons
@@ -145,3 +149,23 @@ def test_clean_leaves_no_widget_and_no_version():
     assert [list(one["data"]) for one in clean.cells[0].outputs] == [["text/plain"]]
     assert "widgets" not in clean.metadata and clean.metadata.language_info == {"name": "python"}
     assert clean.cells[0].metadata == {}
+
+
+def test_pictures_are_stored_in_256_colours_and_never_larger():
+    def encoded(array):
+        file = io.BytesIO()
+        Image.fromarray(array).save(file, "PNG")
+        return base64.b64encode(file.getvalue()).decode()
+
+    def opened(picture):
+        return Image.open(io.BytesIO(base64.b64decode(picture))).convert("RGB")
+    smaller = tool().smaller
+    noisy = numpy.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=numpy.uint8)
+    flat = numpy.full((8, 8, 3), 200, dtype=numpy.uint8)
+    for array in (noisy, flat):
+        before = encoded(array)
+        after = smaller(before)
+        assert len(after) <= len(before) and opened(after).size == array.shape[1::-1]
+    assert len(smaller(encoded(noisy))) < 0.7 * len(encoded(noisy))
+    # few colours stay what they are
+    assert (numpy.asarray(opened(smaller(encoded(flat)))) == flat).all()
