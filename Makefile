@@ -1,7 +1,7 @@
 # Everything runs in .venv, which is made when first needed and anew when the requirements change.
 #   PYTHON=python3.12       the Python to make it with
 #   TORCH=torch==2.13.0     the torch requirement; left out, what was asked for last stays installed
-#   ARGS="..."              passed on to demo, test (pytest) and bench
+#   ARGS="..."              passed on to whatever the target runs
 PYTHON ?= python3
 ARGS ?=
 RUFF = ruff>=0.17,<0.18

@@ -227,6 +227,8 @@ def _title(result: dict) -> str:
 
 
 def _subtitle(result: dict) -> str:
+    if note := smoke_note(result):
+        return note[0]
     names = [name for name in result["test"] if name != "all"]
     return (f"right: {' and '.join(names)} as the caption says, read by a judge off "
             f"{result['samples']} pictures each; shown are the first samples, not the best")

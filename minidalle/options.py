@@ -18,10 +18,10 @@ EXAMPLES = """examples:
   python -m minidalle draw --complete half.png "a red seven on blue"
   python -m minidalle vary seven.png        other pictures of what is in this one
   python -m minidalle edit seven.png "a red seven on blue" "a red seven on pink"
-  python -m minidalle inpaint seven.png "a red nine on blue" --mask bottom
+  python -m minidalle inpaint seven.png "a red two on blue" --mask bottom
   python -m minidalle train dalle           train (or load) this stage and what it learns from
   python -m minidalle score                 measure what is trained
-  python -m minidalle grade */03*.ipynb     what passes in these notebooks of students
+  python -m minidalle grade hw/03*.ipynb    what passes in these notebooks of students
 
 The models are two roads from caption to picture: unclip, that of DALL-E 2 (stages clip, prior,
 decoder, upsampler), and dalle, that of DALL-E (stages clip, dvae, dalle). The judge measures.
