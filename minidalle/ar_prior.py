@@ -69,7 +69,7 @@ def dequantise(codes: Tensor, low: Tensor, high: Tensor, buckets: int) -> Tensor
 def in_a_row(axes: int, buckets: int, width: int, waves: int = 16) -> Tensor:
     """First weights (m, K, D) for the buckets of each axis: random, and smooth along K. Buckets,
     unlike words, stand in a row: where neighbours begin alike, what is learnt of one holds for
-    those beside it, and that saves most of the training."""
+    those beside it."""
     place = (torch.arange(buckets) + 0.5) / buckets                         # (K,)
     smooth = torch.cos(math.pi * torch.arange(waves)[:, None] * place)      # (waves, K)
     return torch.einsum("mdw,wk->mkd", 0.02 * torch.randn(axes, width, waves), smooth)

@@ -35,12 +35,15 @@ def shifted(tokens: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def sentence_inputs(sizes, rare: int = 3):
-    """Ids from 0, of which the largest is `rare` below the end of the vocabulary; code 0 too."""
+    """The largest id is `rare` below the end of the vocabulary; code 0 too. Captions of some length
+    end in padding, which is 0: all in one, and the first in two."""
     def draw(g: Generator) -> tuple:
         (B, T, N), vocab = sizes(g), between(20, 40, g)
         ids = torch.randint(1, vocab - rare, (B, T), generator=g)
         codes = torch.randint(1, 64, (B, N), generator=g)
-        ids[-1, -1], codes[0, 0] = vocab - rare, 0
+        if T > 2:
+            ids[:, -1], ids[0, -2] = 0, 0
+        ids[-1, 0], codes[0, 0] = vocab - rare, 0
         return ids, codes, vocab
     return draw
 
@@ -281,8 +284,9 @@ def sorted_kept(logits: Tensor, k: int) -> Tensor:
 
 TOP_K = Exercise(
     "dalle.top_k_logits", LESSON, 2, top_k_logits,
-    (top_k_inputs(4, 11, 3, 5), top_k_inputs(5, 5, 2, 3), top_k_inputs(3, 7, 1, 1, size=100.0),
-     top_k_inputs(3, 6, 7, 9), top_k_inputs(1, 9, 3, 5, size=0.01)), (
+    (top_k_inputs(4, 11, 3, 5), top_k_inputs(5, 5, 2, 3), top_k_inputs(3, 7, 1, 1, size=0.01),
+     top_k_inputs(3, 8, 9, 11),
+     top_k_inputs(1, 9, 3, 5, size=100.0)), (       # a softmax of these has but one that is not 0
         Mistake(
             "the smallest kept",
             "You keep the k smallest logits, the least probable codes. The k largest stay.",
@@ -330,6 +334,11 @@ TOP_K = Exercise(
             "Your function stops when k is larger than the number of codes. Then all of them stay: "
             "take the smaller of the two.",
             lambda logits, k: keep(logits, logits >= logits.topk(k).values[:, -1:])),
+        Mistake(
+            "never all of them",
+            "Where k is the number of codes or more, you drop the last one. Then all of them "
+            "stay.",
+            lambda logits, k: keep(logits, ranks(logits) < min(k, logits.shape[1] - 1))),
     ), "the k largest of each row, for any k")
 
 
@@ -377,14 +386,22 @@ def top_p_inputs(B: int, K: int, low: float, high: float, *sharpness: float, awa
 
 TOP_P = Exercise(
     "dalle.top_p_logits", LESSON, 3, top_p_logits,
-    (top_p_inputs(4, 11, 0.7, 0.9, 0.3, 3.0, 0.8), top_p_inputs(5, 5, 0.5, 0.7, 0.5, 0.2, 2.0),
-     top_p_inputs(3, 7, 0.1, 0.2, 0.2, 1.0, away=100.0), top_p_inputs(3, 6, 1.0, 1.0, 0.3, 0.5),
+    (top_p_inputs(4, 11, 0.7, 0.9, 0.3, 3.0, 0.8),
+     top_p_inputs(5, 5, 0.5, 0.7, 0.5, 0.2, 2.0, away=100.0),       # where a bare exp is infinite
+     top_p_inputs(3, 7, 0.1, 0.2, 0.2, 1.0), top_p_inputs(3, 6, 1.0, 1.0, 0.3, 0.5),
      top_p_inputs(1, 13, 0.8, 0.9, 0.4)), (
         Mistake(
             "the crossing code dropped",
             "You drop the code with which the sum reaches p, and what is left has less than p. A "
             "code stays if those BEFORE it have less than p: so the first always stays.",
             lambda logits, p: by_rank(logits, sums(sorted_rows(logits))[0] <= p)),
+        Mistake(
+            "the crossing code dropped, the first kept",
+            "You keep the first code always, which is right, and else drop the one with which the "
+            "sum reaches p: what is left has less than p. A code stays if those BEFORE it have "
+            "less.",
+            lambda logits, p: by_rank(logits, (sums(sorted_rows(logits))[0] <= p).index_fill(
+                1, torch.tensor([0]), True))),
         Mistake(
             "one too many",
             "You keep one code more than needed: with those before it p is already reached.",
@@ -455,7 +472,7 @@ TOP_P = Exercise(
 # ---- guidance
 
 def guided(logits: Tensor, null: Tensor, scale: float) -> Tensor:
-    """logits with the caption and null without it (B,K), scale from 0 on -> logits (B,K)."""
+    """logits with the caption and null without it (B,K), any scale -> logits (B,K)."""
     return null + scale * (logits - null)
 
 
@@ -474,13 +491,19 @@ def mixed(change):
 
 GUIDED = Exercise(
     "dalle.guided", LESSON, 1, guided,
-    (guided_inputs(3, 7, 2.0, 4.0), guided_inputs(4, 4, 0.3, 0.7), guided_inputs(2, 5, 1.0, 1.0),
-     guided_inputs(3, 6, 0.0, 0.0), guided_inputs(1, 9, 6.0, 9.0, size=10.0)), (
+    (guided_inputs(3, 7, 1.3, 3.7), guided_inputs(4, 4, -1.2, -0.7),       # away from the caption
+     guided_inputs(2, 5, 1.0, 1.0), guided_inputs(3, 6, 0.0, 0.0),
+     guided_inputs(1, 9, 18.0, 22.0)), (
         Mistake(
             "scale counted from 0",
             "You start from the logits with the caption, so that your scale 0 is our scale 1. "
             "Start from null: at 0 the caption is forgotten, at 1 followed as learnt.",
             lambda logits, null, scale: logits + scale * (logits - null)),
+        Mistake(
+            "one step too few",
+            "You take scale - 1 steps from null, so that your scale 1 gives null. It must give "
+            "logits: take scale steps from null, or scale - 1 from logits.",
+            lambda logits, null, scale: null + (scale - 1) * (logits - null)),
         Mistake(
             "sign turned",
             "You walk away from the caption: the larger the scale, the less it says. The "

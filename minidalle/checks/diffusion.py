@@ -3,7 +3,7 @@ r"""The exercises of lesson 10: noise in one leap, and the ways back.
 in -> out   EXERCISES: add_noise, posterior, velocity, ddim_step, guided
 idea        A wrong weight still gives a picture with noise on it, so every check has both ends of
             the schedule, and batches as long as a picture is wide: there a weight that lands on
-            the columns in place of the samples raises no error.
+            the rows or columns in place of the samples raises no error.
 """
 import torch
 from torch import Generator, Tensor
@@ -20,12 +20,12 @@ def wide(weight: Tensor, x: Tensor) -> Tensor:
     return weight.view(-1, *[1] * (x.dim() - 1))
 
 
-def table(g: Generator, T: int, end: float | None = None) -> Tensor:
-    """alpha_bar (T,) with steps of unequal size; `end` replaces the last entry."""
-    alpha_bar = (1 - 0.05 - 0.35 * torch.rand(T, generator=g)).cumprod(dim=0)
-    if end is not None:
-        alpha_bar[-1] = end
-    return alpha_bar
+def table(g: Generator, T: int, last: float | None = None) -> Tensor:
+    """alpha_bar (T,) with steps of unequal size; the last one can have a beta of its own."""
+    beta = 0.05 + 0.35 * torch.rand(T, generator=g)
+    if last is not None:
+        beta[-1] = last
+    return (1 - beta).cumprod(dim=0)
 
 
 def steps(g: Generator, B: int, T: int) -> Tensor:
@@ -41,10 +41,10 @@ def normal(g: Generator, *shape: int, scale: float = 1.0) -> Tensor:
 
 
 def noised_batch(g: Generator, *shape: int, T: int = 9, scale: float = 1.0,
-                 end: float | None = None) -> tuple:
+                 last: float | None = None) -> tuple:
     """x_0, t, eps, alpha_bar."""
     return (normal(g, *shape, scale=scale), steps(g, shape[0], T), normal(g, *shape),
-            table(g, T, end))
+            table(g, T, last))
 
 
 # ---- noise in one leap
@@ -68,15 +68,15 @@ def one_step(alpha_bar: Tensor) -> Tensor:
 
 
 def noise_inputs(g: Generator) -> tuple:
-    """Pictures that are not square, in a batch as long as they are wide; bright data."""
+    """Pictures as high and as wide as the batch is long; bright data."""
     B = between(3, 5, g)
-    return noised_batch(g, B, 2, B + 1, B, scale=5.0)
+    return noised_batch(g, B, 2, B, B, scale=5.0)
 
 
 def square_noise_inputs(g: Generator) -> tuple:
     """B = C = H = W, and a schedule that ends in nothing but noise."""
     B = between(3, 4, g)
-    return noised_batch(g, B, B, B, B, end=0.0)
+    return noised_batch(g, B, B, B, B, last=1.0)
 
 
 def vector_noise_inputs(g: Generator) -> tuple:
@@ -149,6 +149,16 @@ ADD_NOISE = Exercise(
             "Your weights (B,) meet the LAST dimension of x_0, the columns of a picture. Each "
             "belongs to a sample: give them the shape (B, 1, ...) with as many dimensions as x_0.",
             lambda x_0, t, eps, alpha_bar: mix(x_0, eps, alpha_bar[t])),
+        Mistake(
+            "one dimension more, whatever x_0 has",
+            "You give the weights one dimension more, as [:, None] does, and that fits points "
+            "(B,D) only. The number of 1s in (B, 1, ...) depends on x_0.dim().",
+            lambda x_0, t, eps, alpha_bar: mix(x_0, eps, alpha_bar[t][:, None])),
+        Mistake(
+            "three dimensions more, whatever x_0 has",
+            "You give the weights the shape (B, 1, 1, 1), and that fits pictures (B,C,H,W) only. "
+            "The number of 1s in (B, 1, ...) depends on x_0.dim().",
+            lambda x_0, t, eps, alpha_bar: mix(x_0, eps, alpha_bar[t].view(-1, 1, 1, 1))),
     ), "each sample noised to its own step, in any shape")
 
 
@@ -188,9 +198,10 @@ def posterior_with(data=of_data, noisy=of_noisy, variance=of_variance, before=be
     return answer
 
 
-def posterior_batch(g: Generator, *shape: int, T: int = 9, scale: float = 1.0) -> tuple:
+def posterior_batch(g: Generator, *shape: int, T: int = 9, scale: float = 1.0,
+                    last: float | None = None) -> tuple:
     """x_0, x_t, t, alpha_bar."""
-    x_0, t, eps, alpha_bar = noised_batch(g, *shape, T=T, scale=scale)
+    x_0, t, eps, alpha_bar = noised_batch(g, *shape, T=T, scale=scale, last=last)
     return x_0, 2 * eps, t, alpha_bar
 
 
@@ -214,7 +225,8 @@ def vector_posterior_inputs(g: Generator) -> tuple:
 
 
 def number_posterior_inputs(g: Generator) -> tuple:
-    return posterior_batch(g, 8, T=6)
+    """The last step leaves less than the 0.001 at which some code stops beta."""
+    return posterior_batch(g, 8, T=6, last=0.9995)
 
 
 POSTERIOR = Exercise(
@@ -271,9 +283,28 @@ POSTERIOR = Exercise(
             posterior_with(before=lambda t, alpha_bar: alpha_bar[t - 1])),
         Mistake(
             "the first entry again before t = 0",
-            "At t = 0 you take alpha_bar[0] for the step before as well, and so nothing moves "
-            "there. Before the first step there is no noise at all: alpha_bar is 1.",
+            "At t = 0 your mean is x_t as it came; that is so, too, with alpha_bar[0] for the step "
+            "before. Before the first step there is no noise at all: alpha_bar is 1 there, and "
+            "the mean is x_0.",
             posterior_with(before=lambda t, alpha_bar: alpha_bar[(t - 1).clamp(min=0)])),
+        Mistake(
+            "alpha_bar in place of alpha throughout",
+            "You take alpha_bar_t for alpha_t, and beta_t from it. Both belong to the single "
+            "step: alpha_t is alpha_bar_t divided by alpha_bar at t - 1.",
+            posterior_with(lambda now, earlier, beta: earlier.sqrt(),
+                           lambda now, earlier, beta: now.sqrt() * (1 - earlier) / (1 - now),
+                           lambda now, earlier, beta: 1 - earlier)),
+        Mistake(
+            "1 - alpha_bar in place of beta",
+            "You take 1 - alpha_bar_t for beta_t. That is all the noise so far; beta_t is that of "
+            "the single step, 1 - alpha_t, where alpha_t is alpha_bar_t divided by alpha_bar at "
+            "t - 1.",
+            posterior_with(data=lambda now, earlier, beta: earlier.sqrt(),
+                           variance=lambda now, earlier, beta: 1 - earlier)),
+        Mistake(
+            "only the mean returned",
+            "Your mean is right, and the variance is missing. Return both: mean, variance.",
+            lambda x_0, x_t, t, alpha_bar: posterior(x_0, x_t, t, alpha_bar)[0]),
     ), "mean and variance at every step, none left at t = 0")
 
 
@@ -303,7 +334,7 @@ def velocity_batch(g: Generator, *shape: int, scale: float = 1.0) -> tuple:
 
 def velocity_inputs(g: Generator) -> tuple:
     B = between(3, 5, g)
-    return velocity_batch(g, B, 3, B + 1, B)
+    return velocity_batch(g, B, 3, B, B)
 
 
 def square_velocity_inputs(g: Generator) -> tuple:
@@ -374,6 +405,16 @@ VELOCITY = Exercise(
             "Your weights (B,) meet the LAST dimension of the picture. Each belongs to a sample: "
             "give them the shape (B, 1, ...) with as many dimensions as x_0.",
             lambda x_0, eps, alpha_bar: V.target(x_0, eps, alpha_bar)),
+        Mistake(
+            "one dimension more, whatever x_0 has",
+            "You give the weights one dimension more, as [:, None] does, and that fits points "
+            "(B,D) only. The number of 1s in (B, 1, ...) depends on x_0.dim().",
+            lambda x_0, eps, alpha_bar: V.target(x_0, eps, alpha_bar[:, None])),
+        Mistake(
+            "three dimensions more, whatever x_0 has",
+            "You give the weights the shape (B, 1, 1, 1), and that fits pictures (B,C,H,W) only. "
+            "The number of 1s in (B, 1, ...) depends on x_0.dim().",
+            lambda x_0, eps, alpha_bar: V.target(x_0, eps, alpha_bar.view(-1, 1, 1, 1))),
     ), "v at every noise level, from pure noise to none")
 
 
@@ -397,23 +438,27 @@ def ddim_with(x_0=lambda x_t, eps, now, to: guess(x_t, eps, now),
                                       + noise(now, to) * eps)
 
 
-def leap(low: float, high: float, shape, scale: float = 1.0):
-    """Draws of a step from about `low` to about `high`; 1 stays 1. shape(g) of x_t."""
+def leap(low: float, high: float, shape, scale: float = 1.0, strength: float = 1.0):
+    """Draws of a step from about `low` to about `high`; 1 stays 1. x_t is shape(g) data times
+    `scale`, truly noised to its level with noise times `strength`."""
     def draw(g):
         near = 1 + 0.1 * torch.rand(2, generator=g)
         size = shape(g)
-        return (normal(g, *size, scale=scale), normal(g, *size), low * near[0].item(),
-                1 - (1 - high) * near[1].item())
+        x_0, eps = normal(g, *size, scale=scale), normal(g, *size, scale=strength)
+        now, to = low * near[0].item(), 1 - (1 - high) * near[1].item()
+        return mix(x_0, eps, torch.tensor(now)), eps, now, to
     return draw
 
 
 DDIM_STEP = Exercise(
     "diffusion.ddim_step", LESSON, 2, ddim_step,
     (leap(0.3, 0.7, lambda g: (between(2, 4, g), 3, 4, 5)),
-     leap(0.02, 0.2, lambda g: (3, 3, 3, 3)),                # hardly anything but noise
+     leap(1e-3, 0.2, lambda g: (3, 3, 3, 3)),                # hardly anything but noise
      leap(0.6, 1.0, lambda g: (between(2, 4, g), 5)),        # the last step: x_0 itself
      leap(0.85, 0.99, lambda g: (1, 7), scale=20.0),         # hardly any noise
-     leap(0.05, 1.0, lambda g: (4,))), (                     # one leap all the way
+     # one leap all the way: the guess is divided by 0.01, and so is float32's rounding of x_t;
+     # faint noise keeps it below the tolerance
+     leap(1e-4, 1.0, lambda g: (4,), strength=0.1)), (
         Mistake(
             "x_0 returned at once",
             "You return the guess of x_0. One step goes only as far as the level `previous`: mix "
@@ -464,6 +509,20 @@ DDIM_STEP = Exercise(
             "You take the noise out of x_t and stop there. What is left is x_0 times the root of "
             "alpha_bar: divide by it.",
             ddim_with(lambda x_t, eps, now, to: x_t - (1 - now) ** 0.5 * eps)),
+        Mistake(
+            "only the noise divided in the guess",
+            "In the guess of x_0 only the noise is divided by the root of alpha_bar. x_t is "
+            "divided too: put x_t minus the noise in brackets.",
+            ddim_with(lambda x_t, eps, now, to: x_t - (1 - now) ** 0.5 * eps / now ** 0.5)),
+        Mistake(
+            "divided by alpha_bar, not by its root",
+            "You divide the guess of x_0 by alpha_bar itself. In x_t the data is multiplied by "
+            "the root of alpha_bar: divide by that.",
+            ddim_with(lambda x_t, eps, now, to: (x_t - (1 - now) ** 0.5 * eps) / now)),
+        Mistake(
+            "x_t in place of x_0",
+            "You mix x_t with the noise, and it is noisy already. Guess x_0 first, and mix that.",
+            ddim_with(lambda x_t, eps, now, to: x_t)),
     ), "a step to any less noisy level, down to none")
 
 
@@ -471,7 +530,7 @@ DDIM_STEP = Exercise(
 
 def guided(cond: Tensor, uncond: Tensor, scale: float) -> Tensor:
     """cond and uncond (B,...): the answers with and without the condition -> like them. Scale 1
-    is cond itself, 0 is uncond."""
+    is cond itself, 0 is uncond; any number is possible."""
     return uncond + scale * (cond - uncond)
 
 
@@ -486,16 +545,21 @@ def answers(scales: tuple[float, ...], shape, size: float = 1.0):
 
 GUIDED = Exercise(
     "diffusion.guided", LESSON, 1, guided,
-    (answers((1.5, 2.5, 4.0), lambda g: (between(2, 4, g), 3, 4, 5)),
+    (answers((1.5, 2.5, 3.5), lambda g: (between(2, 4, g), 3, 4, 5)),
      answers((1.0,), lambda g: (3, 3, 3, 3)),
-     answers((7.5, 12.0), lambda g: (between(2, 4, g), 6), 0.1),
+     answers((20.0,), lambda g: (between(2, 4, g), 6), 0.1),
      answers((0.0,), lambda g: (1, 5)),
-     answers((0.5, 3.0), lambda g: (4,), 50.0)), (
+     answers((-1.0,), lambda g: (4,), 50.0)), (              # away from the condition
         Mistake(
             "the scale counted from 0",
             "You begin at cond: your scale 1 is what is called 2 here. With scale 1 the answer "
             "must be cond itself, so the push starts at uncond.",
             lambda cond, uncond, scale: cond + scale * (cond - uncond)),
+        Mistake(
+            "one step too few",
+            "You take scale - 1 steps from uncond, so that your scale 1 gives uncond. It must "
+            "give cond: take scale steps from uncond, or scale - 1 from cond.",
+            lambda cond, uncond, scale: uncond + (scale - 1) * (cond - uncond)),
         Mistake(
             "the two exchanged",
             "cond and uncond are exchanged (or their weights are): your scale pushes away from "

@@ -20,6 +20,7 @@ import minidalle
 from minidalle.checks.answers import frozen
 
 AGAIN = 0.1                    # seconds from one alarm to the next, if the first was swallowed
+LONG = 160                     # letters of what an error says
 FRAMES = 4                     # of a traceback; a recursion without an end has a thousand
 REASONS = ("", "type", "arguments", "timeout")     # none; no function; it takes others; too slow
 HERE = str(Path(minidalle.__file__).parent)
@@ -39,8 +40,10 @@ class Failure:
     unwritten: bool = field(default=False, compare=False)
 
     def short(self) -> str:
-        """On one line, without a full stop."""
-        what = (self.text.splitlines() or [""])[0][:120]
+        """On one line of at most LONG letters, which ends at a word, without a full stop."""
+        what = (self.text.splitlines() or [""])[0]
+        if len(what) > LONG:
+            what = what[:LONG + 1].rpartition(" ")[0] or what[:LONG]    # or a word without an end
         return f"{self.kind}: {what}".rstrip(" .:")
 
     def functions(self) -> list[str]:

@@ -48,11 +48,23 @@ def arcs(g: Generator, B: int, E: int, high: float = 2.5) -> tuple:
     return a, turned(a, 0.4 + (high - 0.4) * torch.rand(B, 1, generator=g), g), fractions(g, B)
 
 
+def shared(E: int, g: Generator) -> Tensor:
+    """Two unit vectors (2,E) that are equal in one or two of their entries, and only there."""
+    n, angle = between(1, 2, g), 1 + torch.rand(1, 1, generator=g)
+    left = unit(torch.randn(1, E - n, generator=g))
+    rest = torch.cat([left, turned(left, angle, g)])                        # (2, E-n)
+    both = torch.cat([torch.full((2, n), 0.5), (1 - n / 4) ** 0.5 * rest], dim=1)
+    return both[:, torch.randperm(E, generator=g)]
+
+
 def equal_arcs(g: Generator) -> tuple:
     """Behind others a pair that is nearly equal and two that are equal. The dot product of the
-    first of these is exactly 1, and that of the second 1.0000001, where acos is nan."""
+    first of these is exactly 1, and that of the second 1.0000001, where acos is nan. Before them
+    two pairs in which single entries are equal and the vectors differ."""
     B, E = between(5, 6, g), between(4, 5, g)
     a, b, t = arcs(g, B + 3, E)
+    for row in (2, 3):                  # t is neither 0 nor 1 there
+        a[row], b[row] = shared(E, g)
     b[B] = turned(a[B:B + 1], torch.tensor([[0.003]]), g)[0]
     a[B + 1:] = 0
     a[B + 1, between(0, E - 1, g)] = 1
@@ -70,6 +82,11 @@ def angle_between(a: Tensor, b: Tensor) -> Tensor:
 def bare_slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
     """The formula as it stands."""
     angle = (a * b).sum(dim=1, keepdim=True).acos()
+    return (((1 - t) * angle).sin() * a + (t * angle).sin() * b) / angle.sin()
+
+
+def slerp_in_degrees(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
+    angle = angle_between(a, b).rad2deg()
     return (((1 - t) * angle).sin() * a + (t * angle).sin() * b) / angle.sin()
 
 
@@ -127,6 +144,22 @@ SLERP = Exercise(
             "0 / 0 is nan (so is the acos of 1.0000001). Keep the cosine a little below 1, or "
             "return a there.",
             bare_slerp),
+        Mistake(
+            "zeros where a equals b",
+            "Where a equals b your answer is 0 in all places, and there the arc is a itself. "
+            "Return a there; nan_to_num only hides the 0 / 0.",
+            lambda a, b, t: slerp(a, b, t) * (a != b).any(dim=1, keepdim=True)),
+        Mistake(
+            "degrees in place of radians",
+            "You turn the angle into degrees, and sin takes radians, as acos returns them. Leave "
+            "the angle as it is.",
+            lambda a, b, t: torch.where((a == b).all(dim=1, keepdim=True), a,
+                                        slerp_in_degrees(a, b, t))),
+        Mistake(
+            "degrees, and nan where a equals b",
+            "You turn the angle into degrees, and sin takes radians, as acos returns them. And "
+            "where a equals b your answer is nan, a 0 / 0: return a there.",
+            slerp_in_degrees),
     ), "the arc at an even pace, also where both ends are one")
 
 
@@ -256,6 +289,18 @@ KEEP_KNOWN = Exercise(
             lambda x_t, known, mask, eps, alpha_bar: torch.where(
                 mask, x_t, alpha_bar * known + (1 - alpha_bar) * eps)),
         Mistake(
+            "the root of the known part forgotten",
+            "The noise has the right weight. The known pixels are multiplied by alpha_bar itself, "
+            "and its square root is meant.",
+            lambda x_t, known, mask, eps, alpha_bar: torch.where(
+                mask, x_t, alpha_bar * known + (1 - alpha_bar) ** 0.5 * eps)),
+        Mistake(
+            "the noise added everywhere",
+            "You add the noise to the whole picture, and x_t has this level's noise already: it "
+            "belongs to the known pixels alone. Is it outside the brackets of torch.where?",
+            lambda x_t, known, mask, eps, alpha_bar: torch.where(
+                mask, x_t, alpha_bar ** 0.5 * known) + (1 - alpha_bar) ** 0.5 * eps),
+        Mistake(
             "the weights exchanged",
             "You weigh the known pixels with 1 - alpha_bar and the noise with alpha_bar: they are "
             "exchanged. At alpha_bar = 1 the known pixels must come out as they are.",
@@ -335,10 +380,10 @@ def readings(n: int, F: int, which: int):
 
 
 def lone_reading(g: Generator) -> tuple:
-    """One picture that the edit has not changed."""
+    """One picture in which the edit hit, and changed something else as well."""
     wanted = torch.randint(4, (1, 3), generator=g)
     read = wanted.clone()
-    read[0, 1] = (read[0, 1] + 1) % 4
+    read[0, 2] = (read[0, 2] + 1) % 4
     return read, wanted, 1
 
 
@@ -351,6 +396,12 @@ FLIP_SHARE = Exercise(
             "For \"kept\" you ask that ALL factors are right, `which` too. It says what else the "
             "edit changed: leave that factor out.",
             shares(kept=lambda right, which: right.all(dim=1))),
+        Mistake(
+            "kept among the hits only",
+            "For \"kept\" you count only among the pictures that were hit. Count among all: what "
+            "else changed is asked of every picture.",
+            lambda read, wanted, which: (lambda hit, kept, both: (hit, both / hit, both))(
+                *flip_share(read, wanted, which))),
         Mistake(
             "any in place of all",
             "For \"kept\" you count the pictures in which ANY other factor is right. All of them "
@@ -406,22 +457,35 @@ def small_mask(mask: Tensor, factor: int) -> Tensor:
     return F.max_pool2d(mask.float(), factor) > 0
 
 
+def kinds(factor: int, g: Generator) -> Tensor:
+    """One block of each kind (7,factor,factor): none of its pixels is True, or one, all but one,
+    all; a row, a column, a diagonal."""
+    n, line = factor ** 2, torch.arange(factor) == between(0, factor - 1, g)
+    few = torch.rand(4, n, generator=g).argsort(dim=1) < torch.tensor([[0], [1], [n - 1], [n]])
+    row = line[:, None].expand(factor, factor)
+    diagonal = torch.eye(factor).bool()[torch.randperm(factor, generator=g)]
+    return torch.cat([few.view(4, factor, factor), torch.stack([row, row.T, diagonal])])
+
+
 def blocks(size, factor: int):
-    """Draws of a mask, size(g) -> B, H / factor, W / factor. Of the pixels that a small one stands
-    for none is True, or one, or all but one, or all."""
+    """Draws of a mask, size(g) -> B, H / factor, W / factor, of blocks of every kind, each drawn
+    anew."""
     def draw(g):
         B, h, w = size(g)
-        n = factor ** 2
-        counts = torch.tensor([0, 1, n - 1, n]).repeat(B * h * w // 4 + 1)[:B * h * w]
-        counts = counts[torch.randperm(len(counts), generator=g), None]
-        chosen = torch.rand(len(counts), n, generator=g).argsort(dim=1) < counts
-        mask = chosen.view(B, 1, h, w, factor, factor).transpose(3, 4)
+        some = torch.cat([kinds(factor, g) for _ in range(B * h * w // 7 + 1)])[:B * h * w]
+        some = some[torch.randperm(len(some), generator=g)]
+        mask = some.view(B, 1, h, w, factor, factor).transpose(3, 4)
         return mask.reshape(B, 1, h * factor, w * factor), factor
     return draw
 
 
 def mean_of(mask: Tensor, factor: int) -> Tensor:
     return F.avg_pool2d(mask.float(), factor)
+
+
+def in_blocks(mask: Tensor, factor: int) -> Tensor:
+    """(B,1,H/factor,factor,W/factor,factor)"""
+    return mask.unflatten(3, (-1, factor)).unflatten(2, (-1, factor))
 
 
 SMALL_MASK = Exercise(
@@ -441,6 +505,31 @@ SMALL_MASK = Exercise(
             "You ask whether more than half of the pixels are to be drawn. Any one is enough: a "
             "small pixel is known only if all that it stands for is.",
             lambda mask, factor: mean_of(mask, factor) > 0.5),
+        Mistake(
+            "half or more",
+            "You ask whether half of the pixels or more are to be drawn. Any one is enough: a "
+            "small pixel is known only if all that it stands for is.",
+            lambda mask, factor: mean_of(mask, factor) >= 0.5),
+        Mistake(
+            "any in a row, all rows",
+            "Within a row of the block any pixel is enough for you, but then you ask it of ALL "
+            "rows. Any one of the whole block is enough: any both times.",
+            lambda mask, factor: in_blocks(mask, factor).any(dim=5).all(dim=3)),
+        Mistake(
+            "any in a column, all columns",
+            "Within a column of the block any pixel is enough for you, but then you ask it of ALL "
+            "columns. Any one of the whole block is enough: any both times.",
+            lambda mask, factor: in_blocks(mask, factor).any(dim=3).all(dim=4)),
+        Mistake(
+            "all in a row, any row",
+            "You look for a ROW of the block that is to be drawn throughout. Any one pixel of the "
+            "whole block is enough: any both times.",
+            lambda mask, factor: in_blocks(mask, factor).all(dim=5).any(dim=3)),
+        Mistake(
+            "all in a column, any column",
+            "You look for a COLUMN of the block that is to be drawn throughout. Any one pixel of "
+            "the whole block is enough: any both times.",
+            lambda mask, factor: in_blocks(mask, factor).all(dim=3).any(dim=4)),
         Mistake(
             "every factor-th pixel",
             "You look at one pixel of each block, the first (so does F.interpolate). The others "
@@ -466,6 +555,12 @@ SMALL_MASK = Exercise(
             "groups of factor, so in view the number of blocks comes before the factor.",
             lambda mask, factor: mask.unflatten(3, (factor, -1)).unflatten(2, (factor, -1)).any(
                 dim=4).any(dim=2)),
+        Mistake(
+            "pixels that follow each other",
+            "You group factor * factor pixels that follow each other in memory: they lie in one "
+            "row. A block has factor rows and factor columns: split H and W each by itself.",
+            lambda mask, factor: mask.reshape(
+                len(mask), 1, mask.shape[2] // factor, mask.shape[3] // factor, -1).any(dim=4)),
         Mistake(
             "factor as the size",
             "Your mask has the size factor x factor. factor says how many times SMALLER it gets.",

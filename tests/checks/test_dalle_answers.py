@@ -127,6 +127,21 @@ def crossing_dropped(logits, p):
     return logits.masked_fill(removed.scatter(1, places, removed), float("-inf"))
 
 
+def first_kept(logits, p):
+    """The crossing code goes, but for the first."""
+    ordered = torch.sort(logits, descending=True).values
+    kept = (ordered.softmax(-1).cumsum(-1) <= p).sum(-1, keepdim=True).clamp(min=1)
+    return logits.masked_fill(logits < ordered.gather(1, kept - 1), -math.inf)
+
+
+def by_bare_exp(logits, p):
+    """Above 88 an exp is infinite in float32, and then one code stays."""
+    ordered = torch.sort(logits, descending=True).values
+    share = ordered.exp() / ordered.exp().sum(-1, keepdim=True)
+    kept = (share.cumsum(-1) - share < p).sum(-1, keepdim=True).clamp(min=1)
+    return logits.masked_fill(logits < ordered.gather(1, kept - 1), -math.inf)
+
+
 def not_scattered(logits, p):
     ordered = torch.sort(logits, descending=True).values
     share = F.softmax(ordered, dim=-1)
@@ -167,6 +182,12 @@ WRONG = [
     ("inputs_and_targets", None, lambda ids, codes, vocab: joined(ids, codes, vocab)[:, :-1]),
     ("inputs_and_targets", None, lambda ids, codes, vocab: sentence_in_place(
         ids, codes, ids.size(1))),
+    *[("inputs_and_targets", None, padding) for padding in (
+        lambda ids, codes, vocab: sentence_in_place(
+            torch.where(ids == 0, vocab + torch.arange(ids.size(1)), ids), codes, vocab),
+        lambda ids, codes, vocab: sentence_in_place(ids.masked_fill(ids == 0, vocab), codes, vocab),
+        lambda ids, codes, vocab: sentence_in_place(
+            ids[:, :int((ids != 0).sum(1).max())], codes, vocab))],
     ("weighted_loss", "equal weights", lambda x, text, y, codes: torch.stack(
         [surprise(x, text), surprise(y, codes)]).mean()),
     ("weighted_loss", "mean over all places", lambda x, text, y, codes: torch.cat(
@@ -206,6 +227,11 @@ WRONG = [
     ("top_k_logits", "k larger than K", lambda logits, k: torch.full_like(
         logits, -math.inf).scatter(1, *torch.topk(logits, k)[::-1])),
     ("top_k_logits", None, lambda logits, k: top_k_by_sort(logits, k).log_softmax(-1)),
+    ("top_k_logits", None, lambda logits, k: logits.masked_fill(
+        (shares := logits.softmax(1)) < shares.topk(min(k, logits.size(1))).values[:, -1:],
+        -math.inf)),
+    ("top_k_logits", "never all of them", lambda logits, k: logits.masked_fill(
+        logits <= logits.sort(1, True).values[:, min(k, logits.size(1) - 1)][:, None], -math.inf)),
     ("top_k_logits", None, lambda logits, k: top_k_by_sort(logits, min(k, 5))),
     ("top_k_logits", None, lambda logits, k: top_k_by_sort(logits, max(k, 2))),
     ("top_k_logits", None, lambda logits, k: top_k_by_sort(logits, k).clamp(min=-1e9)),
@@ -220,6 +246,8 @@ WRONG = [
         (logits - logits.amax(1, keepdim=True)).exp() < p, -math.inf, logits)),
     ("top_p_logits", "0 in place of -inf", lambda logits, p: torch.where(
         top_p_by_numpy(logits, p) == -math.inf, 0, logits)),
+    ("top_p_logits", "the crossing code dropped, the first kept", first_kept),
+    ("top_p_logits", None, by_bare_exp),
     ("top_p_logits", None, lambda logits, p: torch.where(
         logits.softmax(1) < 1 - p, -math.inf, logits)),
     ("top_p_logits", None, lambda logits, p: removed_and_shifted(logits, 1 - p)),
@@ -239,6 +267,12 @@ WRONG = [
         (1 - scale) * null.softmax(1) + scale * logits.softmax(1))),
     ("guided", "softmax at the end", lambda logits, null, scale: torch.lerp(
         null, logits, scale).softmax(1)),
+    ("guided", "one step too few",
+     lambda logits, null, scale: (scale - 1) * logits + (2 - scale) * null),
+    ("guided", None, lambda logits, null, scale: torch.lerp(null, logits, abs(scale))),
+    ("guided", None, lambda logits, null, scale: torch.lerp(null, logits, max(scale, 0.0))),
+    ("guided", None, lambda logits, null, scale: torch.lerp(null, logits, min(scale, 10.0))),
+    ("guided", None, lambda logits, null, scale: torch.lerp(null, logits, float(int(scale)))),
     ("guided", None, lambda logits, null, scale: logits),
     ("guided", None, lambda logits, null, scale: (logits + null) / 2),
     ("guided", None, lambda logits, null, scale: torch.lerp(null, logits, max(scale, 1.0))),
@@ -301,7 +335,13 @@ def test_every_check_of_top_k_has_k_of_1_and_more_than_all_and_no_ties():
         assert all(row.unique().numel() == x.shape[1] for x, _ in rounds for row in x)
 
 
-def test_every_check_of_guidance_has_scales_of_0_1_between_and_above():
+def test_every_check_of_guidance_has_scales_below_0_of_0_1_above_and_far_above():
     for seed in SEEDS:
         scales = sorted(scale for *_, scale in calls("guided", seed))
-        assert scales[0] == 0 < scales[1] < 1 == scales[2] < scales[3]
+        assert scales[0] < 0 == scales[1] < 1 == scales[2] < scales[3] < 4 < 15 < scales[4]
+
+
+def test_every_check_of_inputs_and_targets_has_padding_of_a_whole_batch_and_of_one_caption():
+    for seed in SEEDS:
+        ids = calls("inputs_and_targets", seed)[0][0]
+        assert (ids[:, -1] == 0).all() and ids[0, -2] == 0 < ids[-1, -2]

@@ -1,4 +1,6 @@
 """Lesson 10: answers that students really give, right and wrong, over many seeds."""
+import math
+
 import numpy
 import pytest
 import styles_diffusion
@@ -103,6 +105,17 @@ def posterior_of(x_0, x_t, t, alpha_bar, at_data=None, variance=None, first=1.0,
     return mean, torch.stack(variances)
 
 
+def posterior_by_alphas(x_0, x_t, t, alpha_bar, alpha=lambda now, earlier: now / earlier,
+                        beta=lambda alpha, now: 1 - alpha):
+    """As most would write it, with another alpha_t or another beta_t."""
+    now, earlier = alpha_bar[t], torch.where(t > 0, alpha_bar[t - 1], 1.0)
+    step = alpha(now, earlier)
+    noise = beta(step, now)
+    return (over(earlier.sqrt() * noise / (1 - now), x_0) * x_0
+            + over(step.sqrt() * (1 - earlier) / (1 - now), x_0) * x_t,
+            (1 - earlier) / (1 - now) * noise)
+
+
 def back_at_the_same_level(x_t, eps, now, to):
     x_0 = (x_t - (1 - to) ** 0.5 * eps) / to ** 0.5
     return to ** 0.5 * x_0 + (1 - to) ** 0.5 * eps
@@ -119,9 +132,11 @@ STUDENTS = [                   # (exercise, the bank's name or None, somebody's 
     ("add_noise", "one minus the root", lambda x_0, t, eps, alpha_bar: torch.lerp(
         eps, x_0, over(alpha_bar[t], x_0).sqrt())),
     ("add_noise", None, lambda x_0, t, eps, alpha_bar: noise_in_place(x_0, t, -eps, alpha_bar)),
-    ("add_noise", None, lambda x_0, t, eps, alpha_bar: (
+    ("add_noise", "three dimensions more, whatever x_0 has", lambda x_0, t, eps, alpha_bar: (
         alpha_bar[t][:, None, None, None].sqrt() * x_0
         + (1 - alpha_bar[t][:, None, None, None]).sqrt() * eps)),
+    ("add_noise", "one dimension more, whatever x_0 has", lambda x_0, t, eps, alpha_bar: (
+        x_0 * alpha_bar[t].unsqueeze(1) ** 0.5 + eps * (1 - alpha_bar[t].unsqueeze(1)) ** 0.5)),
     ("add_noise", None, lambda x_0, t, eps, alpha_bar: noise_in_place(
         x_0, (t + 1).clamp(max=len(alpha_bar) - 1), eps, alpha_bar)),
     ("add_noise", None, lambda x_0, t, eps, alpha_bar: noise_in_place(
@@ -147,6 +162,16 @@ STUDENTS = [                   # (exercise, the bank's name or None, somebody's 
     ("posterior", "the weights exchanged",
      lambda x_0, x_t, t, alpha_bar: posterior_of(x_t, x_0, t, alpha_bar)),
     ("posterior", None, lambda *args: posterior_of(*args)[::-1]),
+    ("posterior", "only the mean returned", lambda *args: posterior_of(*args)[0]),
+    ("posterior", "alpha_bar in place of alpha throughout",
+     lambda *args: posterior_by_alphas(*args, alpha=lambda now, earlier: now)),
+    ("posterior", "1 - alpha_bar in place of beta",
+     lambda *args: posterior_by_alphas(*args, beta=lambda alpha, now: 1 - now)),
+    ("posterior", None, lambda *args: posterior_by_alphas(
+        *args, beta=lambda alpha, now: (1 - alpha).clamp(max=0.999))),
+    ("posterior", "the first entry again before t = 0", lambda x_0, x_t, t, alpha_bar: (
+        torch.where(over(t > 0, x_0), (right := posterior_of(x_0, x_t, t, alpha_bar))[0], x_t),
+        right[1])),
     ("posterior", None, lambda *args: posterior_of(*args, first=0.9999)),
     ("velocity", "the weights exchanged", lambda x_0, eps, alpha_bar:
      V.target(x_0, eps, over(1 - alpha_bar, x_0))),
@@ -156,6 +181,10 @@ STUDENTS = [                   # (exercise, the bank's name or None, somebody's 
         x_0, eps, over(alpha_bar, x_0))),
     ("velocity", "weights along the last dimension",
      lambda x_0, eps, alpha_bar: eps * alpha_bar ** 0.5 - x_0 * (1 - alpha_bar) ** 0.5),
+    ("velocity", "one dimension more, whatever x_0 has", lambda x_0, eps, alpha_bar: V.target(
+        x_0, eps, alpha_bar.unsqueeze(-1))),
+    ("velocity", "three dimensions more, whatever x_0 has", lambda x_0, eps, alpha_bar: V.target(
+        x_0, eps, alpha_bar[:, None, None, None])),
     ("velocity", None, lambda x_0, eps, alpha_bar: V.target(
         x_0, eps, over(alpha_bar, x_0).sqrt())),
     ("velocity", None, lambda x_0, eps, alpha_bar: V.target(x_0, eps, alpha_bar.mean())),
@@ -166,8 +195,19 @@ STUDENTS = [                   # (exercise, the bank's name or None, somebody's 
     ("ddim_step", "one level for both halves", back_at_the_same_level),
     ("ddim_step", None, lambda x_t, eps, now, to: styles_diffusion.ddim_step(
         x_t, eps, now, to).clamp(-1, 1)),
-    ("ddim_step", None, lambda x_t, eps, now, to: to ** 0.5 * (
+    ("ddim_step", "divided by alpha_bar, not by its root", lambda x_t, eps, now, to: to ** 0.5 * (
         x_t - (1 - now) ** 0.5 * eps) / now + (1 - to) ** 0.5 * eps),
+    ("ddim_step", "only the noise divided in the guess", lambda x_t, eps, now, to: to ** 0.5 * (
+        x_t - math.sqrt(1 - now) * eps / math.sqrt(now)) + (1 - to) ** 0.5 * eps),
+    ("ddim_step", "x_t in place of x_0", lambda x_t, eps, now, to: (
+        math.sqrt(to) * x_t + math.sqrt(1 - to) * eps)),
+    ("ddim_step", None, lambda x_t, eps, now, to: styles_diffusion.ddim_step(
+        x_t if now > 0.01 else 0 * x_t, eps if now > 0.01 else 0 * eps, now, to)
+        + (0 if now > 0.01 else (1 - to) ** 0.5 * eps)),
+    ("ddim_step", None, lambda x_t, eps, now, to: to ** 0.5 * (x_t - (1 - now) ** 0.5 * eps)
+     / max(now, 1e-3) ** 0.5 + (1 - to) ** 0.5 * eps),
+    ("ddim_step", None, lambda x_t, eps, now, to: styles_diffusion.ddim_step(
+        x_t, eps, max(now, 2e-4), to)),
     ("ddim_step", None, lambda x_t, eps, now, to: x_t - (now / to) ** 0.5 * eps),
     ("ddim_step", None, lambda x_t, eps, now, to: to * (x_t - (1 - now) ** 0.5 * eps)
      / now ** 0.5 + (1 - to) ** 0.5 * eps),
@@ -176,6 +216,12 @@ STUDENTS = [                   # (exercise, the bank's name or None, somebody's 
     ("guided", "the two exchanged",
      lambda cond, uncond, scale: (1 - scale) * cond + scale * uncond),
     ("guided", "cond alone, scaled", lambda cond, uncond, scale: uncond + scale * cond - uncond),
+    ("guided", "one step too few",
+     lambda cond, uncond, scale: (scale - 1) * cond + (2 - scale) * uncond),
+    ("guided", None, lambda cond, uncond, scale: torch.lerp(uncond, cond, abs(scale))),
+    ("guided", None, lambda cond, uncond, scale: torch.lerp(uncond, cond, max(scale, 0.0))),
+    ("guided", None, lambda cond, uncond, scale: torch.lerp(uncond, cond, min(scale, 10.0))),
+    ("guided", None, lambda cond, uncond, scale: torch.lerp(uncond, cond, float(int(scale)))),
     ("guided", None, lambda cond, uncond, scale: cond + scale * uncond),
     ("guided", None, lambda cond, uncond, scale: (
         out := uncond + scale * (cond - uncond)) * cond.norm() / out.norm()),
@@ -209,10 +255,29 @@ def test_every_check_has_the_first_step_and_the_last_and_a_lone_sample(name):
         assert {args[0].dim() for args in calls} >= {1, 2, 4}
 
 
-def test_every_check_leaps_down_to_no_noise_and_guides_at_0_at_1_and_above():
+def test_the_last_step_of_a_posterior_may_leave_less_than_a_thousandth():
+    for seed in range(20):
+        tables = [args[3] for args in checks.find("diffusion.posterior").calls(
+            torch.Generator().manual_seed(seed))]
+        assert any(len(a) > 1 and a[-1] / a[-2] < 6e-4 for a in tables)
+
+
+def test_leaps_begin_at_all_levels_and_an_answer_in_float32_is_well_within_the_tolerance():
+    """The guess is divided by the root of alpha_bar, and so is the rounding of x_t."""
+    exercise = checks.find("diffusion.ddim_step")
+    for seed in range(50):
+        calls = exercise.calls(torch.Generator().manual_seed(seed))
+        levels = sorted(now for *_, now, _ in calls)
+        assert 1e-4 <= levels[0] < 2e-4 < 1e-3 <= levels[1] < 2e-3 and levels[-1] > 0.8
+        for args in calls:
+            exact = styles_diffusion.ddim_step(*args)
+            assert torch.allclose(exercise.function(*args), exact, 5e-6, 5e-6)
+
+
+def test_every_check_leaps_down_to_no_noise_and_guides_below_0_at_0_at_1_and_far_above():
     for seed in range(20):
         leaps, answers = (checks.find(f"diffusion.{name}").calls(
             torch.Generator().manual_seed(seed)) for name in ("ddim_step", "guided"))
         assert sum(to == 1 for *_, to in leaps) == 2 and all(now < to for *_, now, to in leaps)
         scales = [scale for *_, scale in answers]
-        assert {0.0, 1.0} <= set(scales) and max(scales) > 5
+        assert {-1.0, 0.0, 1.0, 20.0} < set(scales)

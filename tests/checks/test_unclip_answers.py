@@ -106,6 +106,17 @@ def only_where_exactly_one(a, b, t):
     return torch.where(dot == 1, a, arc)
 
 
+def in_degrees(a, b, t):
+    angle = torch.rad2deg(torch.acos((a * b).sum(1, keepdim=True).clamp(-1, 1)))
+    return torch.sin((1 - t) * angle) / torch.sin(angle) * a + (
+        torch.sin(t * angle) / torch.sin(angle) * b)
+
+
+def split(mask, factor):
+    B, _, H, W = mask.shape
+    return mask.reshape(B, 1, H // factor, factor, W // factor, factor)
+
+
 def flip(read, wanted, which, kept):
     """Picture by picture, with another rule for kept: of the other factors' hits."""
     hits = [[int(x == y) for x, y in zip(*rows)] for rows in zip(read.tolist(), wanted.tolist())]
@@ -130,7 +141,17 @@ STUDENTS = [                   # (exercise, the bank's name or None, somebody's 
     ("slerp", None, lambda a, b, t: slerp_clamped(a, b, t, low=0.0)),
     ("slerp", None, lambda a, b, t: slerp_clamped(a, b, t ** 2)),
     ("slerp", None, lambda a, b, t: slerp_clamped(a, b, (1 - (math.pi * t).cos()) / 2)),
-    ("slerp", None, lambda a, b, t: slerp_clamped(a, b, t).nan_to_num() * (a != b).any(1)[:, None]),
+    ("slerp", "t reversed", lambda a, b, t: slerp_clamped(a, b, 1 - t)),
+    ("slerp", "t reversed", lambda a, b, t: torch.where((a == b).all(1, keepdim=True), a, (
+        (t * (w := torch.acos((a * b).sum(1, keepdim=True)))).sin() * a
+        + ((1 - t) * w).sin() * b) / w.sin())),
+    ("slerp", "zeros where a equals b",
+     lambda a, b, t: slerp_clamped(a, b, t) * (a != b).any(1)[:, None]),
+    ("slerp", "zeros where a equals b", lambda a, b, t: slerp_clamped(a, b, t, -1, 1).nan_to_num()),
+    ("slerp", None, lambda a, b, t: torch.where(a == b, a, slerp_clamped(a, b, t))),
+    ("slerp", "degrees in place of radians", lambda a, b, t: torch.where(
+        (a == b).all(1, keepdim=True), a, in_degrees(a, b, t))),
+    ("slerp", "degrees, and nan where a equals b", lambda a, b, t: in_degrees(a, b, t)),
     ("slerp", None, lambda a, b, t: torch.where(t < 0.5, a, b)),
     ("direction", "reversed", lambda before, after: F.normalize(before - after)),
     ("direction", "each normalised before", lambda before, after: F.normalize(
@@ -155,6 +176,12 @@ STUDENTS = [                   # (exercise, the bank's name or None, somebody's 
     ("keep_known", "noise at full strength", lambda x_t, known, mask, eps, alpha_bar: pasted(
         x_t, known + eps * (1 - (1 - alpha_bar) ** 0.5) / alpha_bar ** 0.5, mask, eps,
         alpha_bar)),
+    ("keep_known", "the root of the known part forgotten",
+     lambda x_t, known, mask, eps, alpha_bar: x_t * mask + ~mask * (
+         alpha_bar * known + math.sqrt(1 - alpha_bar) * eps)),
+    ("keep_known", "the noise added everywhere",
+     lambda x_t, known, mask, eps, alpha_bar: x_t * mask + ~mask * math.sqrt(alpha_bar) * known
+         + math.sqrt(1 - alpha_bar) * eps),
     ("keep_known", None, lambda x_t, known, mask, eps, alpha_bar: torch.where(
         mask, x_t, known + (1 - alpha_bar) ** 0.5 * eps)),
     ("keep_known", None, lambda x_t, known, mask, eps, alpha_bar: torch.where(
@@ -174,6 +201,12 @@ STUDENTS = [                   # (exercise, the bank's name or None, somebody's 
      lambda *args: (lambda hit, kept, both: (hit, both, both))(*shares_of_numpy(*args))),
     ("flip_share", "the shares multiplied",
      lambda *args: (lambda hit, kept, both: (hit, kept, hit * kept))(*shares_of_numpy(*args))),
+    ("flip_share", "kept among the hits only", lambda *args: (
+        lambda hit, kept, both: (hit, both / hit, both))(*shares_of_numpy(*args))),
+    ("flip_share", "kept among the hits only", lambda read, wanted, which: (
+        lambda right: (right[:, which].float().mean(),
+                       right[right[:, which]].all(1).float().mean(),
+                       right.all(1).float().mean()))(read == wanted)),
     ("flip_share", None, lambda *args: shares_of_numpy(*args)[:2]),
     ("flip_share", None, lambda *args: torch.stack(shares_as_tensors(*args))),
     ("flip_share", None, lambda *args: [100 * one for one in shares_of_numpy(*args)]),
@@ -192,6 +225,18 @@ STUDENTS = [                   # (exercise, the bank's name or None, somebody's 
         len(mask), 1, factor, mask.size(2) // factor, factor, -1).any(4).any(2)),
     ("small_mask", "more than half", lambda mask, factor: F.avg_pool2d(
         mask.float(), factor).round().bool()),
+    ("small_mask", "half or more", lambda mask, factor: 2 * split(mask, factor).sum(
+        (3, 5)) >= factor ** 2),
+    ("small_mask", "any in a row, all rows",
+     lambda mask, factor: split(mask, factor).any(5).all(3)),
+    ("small_mask", "any in a column, all columns",
+     lambda mask, factor: split(mask, factor).any(3).all(-1)),
+    ("small_mask", "all in a row, any row", lambda mask, factor: split(mask, factor).all(5).any(3)),
+    ("small_mask", "all in a column, any column",
+     lambda mask, factor: split(mask, factor).all(3).any(-1)),
+    ("small_mask", "pixels that follow each other", lambda mask, factor: mask.view(
+        len(mask), -1, factor ** 2).any(2).view(
+            len(mask), 1, mask.size(2) // factor, mask.size(3) // factor)),
     ("small_mask", None, lambda mask, factor: styles_unclip.small_mask(mask, factor)[:, 0]),
     ("small_mask", None, lambda mask, factor: styles_unclip.small_mask(mask[..., :-1], factor)),
     ("small_mask", None, lambda mask, factor: styles_unclip.small_mask(
@@ -209,6 +254,22 @@ def test_wrong_answers_never_pass_and_known_mistakes_get_their_name(name, mistak
         assert not verdict.passed and verdict.mistake == mistake, (seed, verdict)
 
 
+@pytest.mark.parametrize("text, words", [
+    ("One two. " * 30 + "\nthree", ("One two. " * 30)[:156]), ("x" * 300, "x" * 160),
+    ("one " * 41, ("one " * 40)[:159]), ("one", "one")])
+def test_what_a_crash_says_is_cut_between_two_words(text, words):
+    def crash(*args):
+        raise RuntimeError(text)
+    message = judge("unclip.keep_known", crash, 0).message
+    assert message.partition("RuntimeError: ")[2].partition(". Given: ")[0] == words.rstrip(" .")
+
+
+def test_one_minus_a_mask_is_told_with_the_way_out():
+    verdict = judge("unclip.keep_known", lambda x_t, known, mask, eps, alpha_bar: (
+        mask * x_t + (1 - mask) * known), 0)
+    assert verdict.state == "crashed" and "or `logical_not()` operator instead" in verdict.message
+
+
 # ---- the inputs
 
 def test_every_check_of_slerp_has_unit_vectors_equal_pairs_and_both_ends():
@@ -222,9 +283,20 @@ def test_every_check_of_slerp_has_unit_vectors_equal_pairs_and_both_ends():
         assert {0, 1} <= set(torch.cat([t for _, _, t in calls]).flatten().tolist())
 
 
+def test_every_check_of_slerp_has_pairs_that_differ_and_share_one_entry_or_two():
+    for seed in range(20):
+        calls = checks.find("unclip.slerp").calls(torch.Generator().manual_seed(seed))
+        for a, b, t in calls[0], calls[4]:
+            same = (a == b).sum(1)
+            rows = (same > 0) & (same < a.size(1)) & (t[:, 0] * (1 - t[:, 0]) > 0)
+            assert (rows & ((a - b).norm(dim=1) > 0.3)).sum() >= 2
+
+
 def test_small_masks_have_every_kind_of_block():
     for seed in range(20):
         mask, factor = checks.find("unclip.small_mask").calls(
             torch.Generator().manual_seed(seed))[0]
-        counts = F.avg_pool2d(mask.float(), factor) * factor ** 2
-        assert set(counts.flatten().tolist()) == {0, 1, factor ** 2 - 1, factor ** 2}
+        blocks = split(mask, factor).transpose(3, 4).reshape(-1, factor, factor).long()
+        kinds = {(int(one.sum()), int(one.sum(1).max()), int(one.sum(0).max())) for one in blocks}
+        assert factor == 2 and kinds == {
+            (0, 0, 0), (1, 1, 1), (3, 2, 2), (4, 2, 2), (2, 2, 1), (2, 1, 2), (2, 1, 1)}
