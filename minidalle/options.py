@@ -24,7 +24,8 @@ EXAMPLES = """examples:
   python -m minidalle grade hw/03*.ipynb    what passes in these notebooks of students
 
 The models are two roads from caption to picture: unclip, that of DALL-E 2 (stages clip, prior,
-decoder, upsampler), and dalle, that of DALL-E (stages clip, dvae, dalle). The judge measures.
+decoder, upsampler), and dalle, that of DALL-E (stages clip, dvae, dalle). The judge measures, and
+arprior is the other prior of DALL-E 2, which lesson 12 compares with the first.
 
 A run belongs to its data, budget and seed: its models lie in runs/DATA-BUDGET-SEED, each with a
 CSV log and a picture of its loss. A second run loads them; --fresh trains anew; Ctrl-C stops a
