@@ -120,8 +120,7 @@ def run_vary(args, workshop, picture: Path) -> None:
     [image] = given_pictures(args, workshop, picture, args.file)
     need_models(args, workshop, ROADS["unclip"])
     images = vary(workshop.unclip(), image, args.n, seeded(args.seed), args.eta)
-    write_row(args, picture, [image, *images])
-    print(f"{args.n} picture{'s' * (args.n > 1)} in {picture}, after the given one")
+    write_row(args, picture, [image, *images], "after the given one")
 
 
 def run_blend(args, workshop, picture: Path) -> None:
@@ -131,8 +130,7 @@ def run_blend(args, workshop, picture: Path) -> None:
     first, second = given_pictures(args, workshop, picture, args.first, args.second)
     need_models(args, workshop, ROADS["unclip"])
     images = blend(workshop.unclip(), first, second, args.n, seeded(args.seed))
-    write_row(args, picture, [first, *images, second])
-    print(f"{args.n} picture{'s' * (args.n > 1)} in {picture}, between the two given ones")
+    write_row(args, picture, [first, *images, second], "between the two given ones")
 
 
 def run_edit(args, workshop, picture: Path) -> None:
@@ -149,9 +147,8 @@ def run_edit(args, workshop, picture: Path) -> None:
     strength = args.strength * torch.arange(1, args.n + 1, device=workshop.device) / args.n
     images = edit(workshop.unclip(), image.expand(args.n, -1, -1, -1),
                   *([caption] * args.n for caption in captions), strength[:, None])
-    write_row(args, picture, [image, *images])
-    print(f"{args.n} picture{'s' * (args.n > 1)} in {picture}, after the given one; "
-          f"strength {' '.join(f'{s:.2g}' for s in strength.tolist())}")
+    write_row(args, picture, [image, *images], "after the given one; strength "
+              + " ".join(f"{s:.2g}" for s in strength.tolist()))
 
 
 def run_inpaint(args, workshop, picture: Path) -> None:
@@ -168,8 +165,7 @@ def run_inpaint(args, workshop, picture: Path) -> None:
     images = inpaint(workshop.unclip(), image.expand(args.n, -1, -1, -1), mask, captions,
                      seeded(args.seed))
     hole = image.masked_fill(mask, 0.6)                        # grey, as in the demo's strip
-    write_row(args, picture, [hole, *images])
-    print(f"{args.n} picture{'s' * (args.n > 1)} in {picture}, after what is known")
+    write_row(args, picture, [hole, *images], "after what is known")
 
 
 def given_pictures(args, workshop, picture: Path, *files: Path) -> list:
@@ -188,13 +184,15 @@ def known(workshop, *captions: str) -> list[str]:
     return [workshop.world.grammar.known_words(caption) for caption in captions]
 
 
-def write_row(args, picture: Path, images: list) -> None:
-    """All pictures side by side; of many, ten a row, and the last row filled up with white."""
+def write_row(args, picture: Path, images: list, where: str) -> None:
+    """All pictures side by side; of many, ten a row, and the last row filled up with white. It is
+    said where among them those stand that were drawn."""
     import torch
 
     columns = min(len(images), 10)
     blank = [torch.ones_like(images[0])] * (-len(images) % columns)
     write_page(picture, torch.stack(images + blank), columns, args.scale)
+    print(f"{args.n} picture{'s' * (args.n > 1)} in {picture}, {where}")
 
 
 def run_score(args, workshop, picture: Path) -> None:

@@ -181,9 +181,11 @@ class Diffusion(nn.Module):
 
     # ---- backwards: what every sampler shares ----
 
-    def guided(self, model: Callable, x_t: Tensor, t: Tensor, condition, guidance: float) -> Tensor:
-        """The model's answer, pushed from the unconditional one through the conditional one."""
-        if guidance == 1:                                               # nothing to push
+    def guided(self, model: Callable, x_t: Tensor, t: Tensor, condition,
+               guidance: float | Tensor) -> Tensor:
+        """The model's answer, pushed from the unconditional one through the conditional one;
+        `guidance` is a number or (B, 1, ...), a scale for each sample."""
+        if not isinstance(guidance, Tensor) and guidance == 1:          # nothing to push
             return model(x_t, t, condition, None)
         if condition is None:
             raise ValueError(f"guidance={guidance} has no condition to strengthen: pass "
@@ -195,7 +197,8 @@ class Diffusion(nn.Module):
         # eps, x_0 or v gives the same picture.
         return uncond + guidance * (cond - uncond)
 
-    def guess_x0(self, model: Callable, x_t: Tensor, t: Tensor, condition, guidance: float):
+    def guess_x0(self, model: Callable, x_t: Tensor, t: Tensor, condition,
+                 guidance: float | Tensor):
         """The answer turned into x_0 (B, ...), within the threshold."""
         answer = self.guided(model, x_t, t, condition, guidance)
         x_0 = self.predict.to_x0(x_t, answer.to(x_t.dtype), self.at(t, x_t))

@@ -24,9 +24,9 @@ from torch import Generator, Tensor
 
 from minidalle.clip import unit
 from minidalle.data import Digits
-from minidalle.diffusion import Diffusion, eps_from_x0, mix, randn, twice
+from minidalle.diffusion import Diffusion, eps_from_x0, mix, randn
 from minidalle.metrics import Judge
-from minidalle.unclip import Decoder, Unclip, shrink
+from minidalle.unclip import Unclip, shrink
 
 STEPS = 16                     # of a walk, there or back
 FAINT = 0.15                   # about what the decoder misses of a clean picture, root mean square
@@ -92,7 +92,7 @@ def find_noise(diffusion: Diffusion, model: Callable, x_0: Tensor, condition) ->
 
 @torch.no_grad()
 def from_noise(diffusion: Diffusion, model: Callable, noise: Tensor, condition,
-               fresh: float | Tensor = 0.0, guidance: float = 1.0) -> Tensor:
+               fresh: float | Tensor = 0.0, guidance: float | Tensor = 1.0) -> Tensor:
     """DDIM down the same stairs -> x_0 (B, ...). What is left of the noise at their end is the
     grain of the picture in which it was found. `fresh`, 0 to 1 or (B, 1, ...), says which share of
     the noise does not belong to what is drawn, and as much is taken away."""
@@ -173,23 +173,14 @@ def edit(road: Unclip, images: Tensor, before: list[str], after: list[str],
         raise ValueError("before and after say the same, so there is no direction to go; pass two "
                          "captions that differ in what is to change")
     z = slerp(latent.z, unit(b - a), strength)                              # (B, E)
+    strength = torch.as_tensor(strength, device=z.device).reshape(-1, 1, 1, 1)
+    # the noise resists a new digit, so the vector must speak up, but only as far as it has changed
+    louder = 1 + 2 * strength
     # the grain of a picture holds traces of its old digit, so it goes as the change comes
-    gone = 2 * torch.as_tensor(strength, device=z.device).reshape(-1, 1, 1, 1).clamp(max=0.5)
-    small = from_noise(road.decoder.diffusion, louder(road.decoder, strength), latent.small, z,
-                       gone)                                                # (B, 3, h, w)
+    gone = 2 * strength.clamp(max=0.5)
+    small = from_noise(road.decoder.diffusion, road.decoder, latent.small, z, gone, louder)
     return from_noise(road.upsampler.diffusion, road.upsampler, latent.large, clean(small),
                       gone).clamp(-1, 1)                                    # (B, 3, H, W)
-
-
-def louder(decoder: Decoder, strength: float | Tensor) -> Callable:
-    """A decoder guided by 1 + 2 strength: the noise of a picture resists a new digit, so the vector
-    must speak up, but only as far as it has changed; at strength 0 the same picture comes back."""
-    def model(x_t: Tensor, t: Tensor, z: Tensor, keep=None) -> Tensor:
-        scale = 1 + 2 * torch.as_tensor(strength, device=x_t.device).reshape(-1, 1, 1, 1)
-        kept = torch.arange(2 * len(z), device=z.device) < len(z)           # (2B,)
-        cond, uncond = decoder(twice(x_t), twice(t), twice(z), kept).chunk(2)
-        return uncond + scale * (cond - uncond)                             # (B, 3, h, w)
-    return model
 
 
 @torch.no_grad()
