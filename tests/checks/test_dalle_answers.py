@@ -5,8 +5,9 @@ import numpy
 import pytest
 import torch
 import torch.nn.functional as F
+from asking import calls
 
-from minidalle.checks import find, judge
+from minidalle.checks import judge
 
 SEEDS = range(5)
 
@@ -309,13 +310,9 @@ def test_right_losses_that_cut_a_gradient_off_are_told_where(words, function):
 
 # ---- the inputs
 
-def calls(name, seed):
-    return find(f"dalle.{name}").calls(torch.Generator().manual_seed(seed))
-
-
 def test_no_sum_of_probabilities_is_near_p_so_every_way_of_rounding_keeps_the_same_codes():
     for seed in range(50):
-        for logits, p in calls("top_p_logits", seed):
+        for logits, p in calls("dalle.top_p_logits", seed):
             total = logits.double().sort(descending=True).values.softmax(1).cumsum(1)[:, :-1]
             assert (total - p).abs().min() > 0.002
 
@@ -323,25 +320,25 @@ def test_no_sum_of_probabilities_is_near_p_so_every_way_of_rounding_keeps_the_sa
 def test_every_check_of_top_p_has_a_row_that_keeps_one_code_rows_that_differ_and_p_of_1():
     for seed in SEEDS:
         counts = [(top_p_by_numpy(logits, p) > -math.inf).sum(1).tolist()
-                  for logits, p in calls("top_p_logits", seed)]
+                  for logits, p in calls("dalle.top_p_logits", seed)]
         assert any(1 in count for count in counts) and any(len(set(c)) > 1 for c in counts)
-        assert any(p == 1 for _, p in calls("top_p_logits", seed))
+        assert any(p == 1 for _, p in calls("dalle.top_p_logits", seed))
 
 
 def test_every_check_of_top_k_has_k_of_1_and_more_than_all_and_no_ties():
     for seed in SEEDS:
-        rounds = calls("top_k_logits", seed)
+        rounds = calls("dalle.top_k_logits", seed)
         assert any(k == 1 for _, k in rounds) and any(k > x.shape[1] for x, k in rounds)
         assert all(row.unique().numel() == x.shape[1] for x, _ in rounds for row in x)
 
 
 def test_every_check_of_guidance_has_scales_below_0_of_0_1_above_and_far_above():
     for seed in SEEDS:
-        scales = sorted(scale for *_, scale in calls("guided", seed))
+        scales = sorted(scale for *_, scale in calls("dalle.guided", seed))
         assert scales[0] < 0 == scales[1] < 1 == scales[2] < scales[3] < 4 < 15 < scales[4]
 
 
 def test_every_check_of_inputs_and_targets_has_padding_of_a_whole_batch_and_of_one_caption():
     for seed in SEEDS:
-        ids = calls("inputs_and_targets", seed)[0][0]
+        ids = calls("dalle.inputs_and_targets", seed)[0][0]
         assert (ids[:, -1] == 0).all() and ids[0, -2] == 0 < ids[-1, -2]

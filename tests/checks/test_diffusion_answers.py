@@ -5,6 +5,7 @@ import numpy
 import pytest
 import styles_diffusion
 import torch
+from asking import calls
 
 from minidalle import checks
 from minidalle.checks import judge
@@ -245,20 +246,19 @@ def test_wrong_answers_never_pass_and_known_mistakes_get_their_name(name, mistak
 @pytest.mark.parametrize("name", ["add_noise", "posterior"])
 def test_every_check_has_the_first_step_and_the_last_and_a_lone_sample(name):
     for seed in range(20):
-        calls = checks.find(f"diffusion.{name}").calls(torch.Generator().manual_seed(seed))
-        for args in calls:
+        rounds = calls(f"diffusion.{name}", seed)
+        for args in rounds:
             alpha_bar = args[3]
             t = args[2] if name == "posterior" else args[1]
             assert t.dtype == torch.long and t.shape == args[0].shape[:1]
             assert len(t) == 1 or {0, len(alpha_bar) - 1} <= set(t.tolist())
-        assert any(len(args[0]) == 1 for args in calls)
-        assert {args[0].dim() for args in calls} >= {1, 2, 4}
+        assert any(len(args[0]) == 1 for args in rounds)
+        assert {args[0].dim() for args in rounds} >= {1, 2, 4}
 
 
 def test_the_last_step_of_a_posterior_may_leave_less_than_a_thousandth():
     for seed in range(20):
-        tables = [args[3] for args in checks.find("diffusion.posterior").calls(
-            torch.Generator().manual_seed(seed))]
+        tables = [args[3] for args in calls("diffusion.posterior", seed)]
         assert any(len(a) > 1 and a[-1] / a[-2] < 6e-4 for a in tables)
 
 
@@ -266,18 +266,17 @@ def test_leaps_begin_at_all_levels_and_an_answer_in_float32_is_well_within_the_t
     """The guess is divided by the root of alpha_bar, and so is the rounding of x_t."""
     exercise = checks.find("diffusion.ddim_step")
     for seed in range(50):
-        calls = exercise.calls(torch.Generator().manual_seed(seed))
-        levels = sorted(now for *_, now, _ in calls)
+        rounds = calls("diffusion.ddim_step", seed)
+        levels = sorted(now for *_, now, _ in rounds)
         assert 1e-4 <= levels[0] < 2e-4 < 1e-3 <= levels[1] < 2e-3 and levels[-1] > 0.8
-        for args in calls:
+        for args in rounds:
             exact = styles_diffusion.ddim_step(*args)
             assert torch.allclose(exercise.function(*args), exact, 5e-6, 5e-6)
 
 
 def test_every_check_leaps_down_to_no_noise_and_guides_below_0_at_0_at_1_and_far_above():
     for seed in range(20):
-        leaps, answers = (checks.find(f"diffusion.{name}").calls(
-            torch.Generator().manual_seed(seed)) for name in ("ddim_step", "guided"))
+        leaps, answers = (calls(f"diffusion.{name}", seed) for name in ("ddim_step", "guided"))
         assert sum(to == 1 for *_, to in leaps) == 2 and all(now < to for *_, now, to in leaps)
         scales = [scale for *_, scale in answers]
         assert {-1.0, 0.0, 1.0, 20.0} < set(scales)

@@ -5,8 +5,9 @@ import numpy
 import pytest
 import torch
 import torch.nn.functional as F
+from asking import calls
 
-from minidalle.checks import find, judge
+from minidalle.checks import judge
 
 SEEDS = range(5)
 
@@ -228,13 +229,9 @@ def test_one_hot_rows_that_cut_the_gradient_off_or_turn_it_are_told_so(words, fu
 
 # ---- the inputs
 
-def calls(name, seed):
-    return find(f"dvae.{name}").calls(torch.Generator().manual_seed(seed))
-
-
 def test_every_check_of_nearest_meets_one_vector_squares_both_ends_and_ways_that_disagree():
     for seed in SEEDS:
-        rounds = calls("nearest", seed)
+        rounds = calls("dvae.nearest", seed)
         assert any(len(z) == 1 for z, _ in rounds) and any(len(z) < len(b) for z, b in rounds)
         assert any(len(z) == len(b) == b.shape[1] for z, b in rounds)
         z, book = rounds[0]
@@ -244,7 +241,7 @@ def test_every_check_of_nearest_meets_one_vector_squares_both_ends_and_ways_that
 def test_every_check_of_perplexity_meets_codes_unused_all_used_evenly_used_and_one_alone():
     for seed in SEEDS:
         found = [(perplexity_of_used(codes, K), codes.unique().numel(), K)
-                 for codes, K in calls("perplexity", seed)]
+                 for codes, K in calls("dvae.perplexity", seed)]
         assert any(used < K for _, used, K in found)
         assert any(p < used - 0.1 and used == K for p, used, K in found)
         assert any(p == pytest.approx(K) for p, _, K in found)
@@ -253,6 +250,6 @@ def test_every_check_of_perplexity_meets_codes_unused_all_used_evenly_used_and_o
 
 def test_every_check_of_the_kl_meets_a_uniform_picture_and_probabilities_that_are_0():
     for seed in SEEDS:
-        found = [log_q for log_q, in calls("kl_to_uniform", seed)]
+        found = [log_q for log_q, in calls("dvae.kl_to_uniform", seed)]
         assert any(kl_by_pytorch(log_q).abs().min() < 1e-5 for log_q in found)
         assert any((log_q.exp() == 0).any() for log_q in found)

@@ -17,6 +17,7 @@ import styles_prior
 import styles_unclip
 import styles_unet
 import torch
+from asking import calls
 from torch import Tensor
 
 from minidalle import checks
@@ -944,8 +945,8 @@ def test_a_tolerance_is_no_larger_than_float32_needs(exercise):
 def test_every_check_of_a_step_has_one_new_token_and_every_mask_a_square_and_one_query():
     """So a branch for one token, or for no past, never goes unseen."""
     for seed in SEEDS:
-        steps, masks = (checks.find(f"transformer.{name}").calls(
-            torch.Generator().manual_seed(seed)) for name in ("cached_step", "causal_mask"))
+        steps, masks = (calls(f"transformer.{name}", seed)
+                        for name in ("cached_step", "causal_mask"))
         assert {q.shape[2] for q, *_ in steps} == {1, 2, 3}
         assert any(Tq == Tk > 2 for Tq, Tk in masks) and any(1 == Tq < Tk for Tq, Tk in masks)
         assert any(1 < Tq < Tk for Tq, Tk in masks)

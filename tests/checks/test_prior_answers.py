@@ -5,8 +5,9 @@ import numpy
 import pytest
 import torch
 import torch.nn.functional as F
+from asking import calls
 
-from minidalle.checks import find, judge
+from minidalle.checks import judge
 
 SEEDS = range(5)
 
@@ -234,13 +235,9 @@ def test_wrong_answers_never_pass_and_known_mistakes_have_their_name(name, mista
 
 # ---- the inputs
 
-def calls(name, seed):
-    return find(f"prior.{name}").calls(torch.Generator().manual_seed(seed))
-
-
 def test_the_axes_of_every_cloud_are_well_apart_and_the_mean_is_not_0():
     for seed in SEEDS:
-        for vectors, m in calls("reconstruct", seed):
+        for vectors, m in calls("prior.reconstruct", seed):
             assert len(vectors) > vectors.shape[1] >= m
             values = torch.linalg.eigvalsh(vectors.double().T.cov())
             assert (values[1:] / values[:-1]).min() > 2 and vectors.mean(0).norm() > 0.5
@@ -249,15 +246,15 @@ def test_the_axes_of_every_cloud_are_well_apart_and_the_mean_is_not_0():
 def test_every_check_of_the_prior_meets_one_vector_and_as_many_as_entries():
     for name in ("gap", "to_unit_variance", "better_of_two"):
         for seed in SEEDS:
-            shapes = [args[0].shape for args in calls(name, seed)]
+            shapes = [args[0].shape for args in calls(f"prior.{name}", seed)]
             assert any(B == 1 for B, E in shapes) and any(B == E for B, E in shapes)
 
 
 def test_every_check_of_buckets_hits_both_ends_both_edges_and_lies_outside_on_both_sides():
     for seed in SEEDS:
-        for x, low, high, K in calls("quantise", seed)[:1]:
+        for x, low, high, K in calls("prior.quantise", seed)[:1]:
             assert {0, K - 1} <= set(by_bucketize(x, low, high, K).flatten().tolist())
             assert (x < low - (high - low)).any() and (x > high + (high - low)).any()
-        rounds = calls("quantise", seed)
+        rounds = calls("prior.quantise", seed)
         assert any((x == high).any() and (x == low).any() for x, low, high, _ in rounds)
         assert any(x.ndim == 1 for x, *_ in rounds) and any(x.ndim == 3 for x, *_ in rounds)

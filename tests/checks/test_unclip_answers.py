@@ -6,8 +6,8 @@ import pytest
 import styles_unclip
 import torch
 import torch.nn.functional as F
+from asking import calls
 
-from minidalle import checks
 from minidalle.checks import judge
 
 # ---- right answers in other styles
@@ -274,19 +274,19 @@ def test_one_minus_a_mask_is_told_with_the_way_out():
 
 def test_every_check_of_slerp_has_unit_vectors_equal_pairs_and_both_ends():
     for seed in range(20):
-        calls = checks.find("unclip.slerp").calls(torch.Generator().manual_seed(seed))
-        equal = [(a * b).sum(1)[(a == b).all(1)].tolist() for a, b, _ in calls]
+        rounds = calls("unclip.slerp", seed)
+        equal = [(a * b).sum(1)[(a == b).all(1)].tolist() for a, b, _ in rounds]
         assert [sorted(dots)[0] == 1 < sorted(dots)[1] for dots in equal if dots] == [True] * 2
-        for a, b, t in calls:
+        for a, b, t in rounds:
             assert torch.allclose(torch.stack([a, b]).norm(dim=2), torch.ones(2, len(a)))
             assert (a * b).sum(1).min() > -0.9 and t.shape == (len(a), 1)
-        assert {0, 1} <= set(torch.cat([t for _, _, t in calls]).flatten().tolist())
+        assert {0, 1} <= set(torch.cat([t for _, _, t in rounds]).flatten().tolist())
 
 
 def test_every_check_of_slerp_has_pairs_that_differ_and_share_one_entry_or_two():
     for seed in range(20):
-        calls = checks.find("unclip.slerp").calls(torch.Generator().manual_seed(seed))
-        for a, b, t in calls[0], calls[4]:
+        rounds = calls("unclip.slerp", seed)
+        for a, b, t in rounds[0], rounds[4]:
             same = (a == b).sum(1)
             rows = (same > 0) & (same < a.size(1)) & (t[:, 0] * (1 - t[:, 0]) > 0)
             assert (rows & ((a - b).norm(dim=1) > 0.3)).sum() >= 2
@@ -294,8 +294,7 @@ def test_every_check_of_slerp_has_pairs_that_differ_and_share_one_entry_or_two()
 
 def test_small_masks_have_every_kind_of_block():
     for seed in range(20):
-        mask, factor = checks.find("unclip.small_mask").calls(
-            torch.Generator().manual_seed(seed))[0]
+        mask, factor = calls("unclip.small_mask", seed)[0]
         blocks = split(mask, factor).transpose(3, 4).reshape(-1, factor, factor).long()
         kinds = {(int(one.sum()), int(one.sum(1).max()), int(one.sum(0).max())) for one in blocks}
         assert factor == 2 and kinds == {
