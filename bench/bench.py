@@ -26,12 +26,12 @@ from torch import nn
 from minidalle.clip import Clip
 from minidalle.dalle import DalleConfig
 from minidalle.data import Digits, drawn_masks
-from minidalle.demo import machine, peak_memory
 from minidalle.dvae import DvaeConfig
-from minidalle.recipes import FITS, STAGES, Workshop
 from minidalle.tokenizer import Tokenizer
 from minidalle.train import autocast, choose_device, descend, seeded
 from minidalle.unclip import shrink
+from minidalle.workshop.demo import machine, peak_memory
+from minidalle.workshop.recipes import FITS, STAGES, Workshop
 
 PARTS = ("tokenizer", "data", *STAGES, "road", "road-dalle")
 SETTINGS = ("width", "depth", "heads", "patch", "codes", "grid")
@@ -158,7 +158,7 @@ def megabyte() -> str:
     dice, syllables = random.Random(0), [a + b for a in "bdfgklmnprstvz" for b in "aeiou"]
     words = ["".join(dice.choices(syllables, k=dice.randint(1, 4))) for _ in range(20_000)]
     often = [1 / (rank + 1) for rank in range(len(words))]         # as in real texts
-    files = sorted(Path(__file__).parent.parent.glob("minidalle/*.py"))
+    files = sorted(Path(__file__).parent.parent.glob("minidalle/**/*.py"))
     lines = [line for file in files for line in file.read_text().splitlines()]
     lines += dice.choices(words, often, k=200_000)
     return " ".join(dice.sample(lines, len(lines)))[:10 ** 6]

@@ -15,8 +15,9 @@ The road of DALL-E writes the picture after the caption, in an alphabet of its o
     several of them     --clip------->  the one that fits the caption best
 
 Under them lie transformer.py, unet.py and diffusion.py; data.py makes captioned pictures, train.py
-trains, metrics.py measures, recipes.py says how our models are made, compare.py puts both roads
-side by side.
+trains, metrics.py measures. These files are the reading room. workshop/ makes trained roads of
+them, tables, pictures and the command line; course/ is what lessons need around their text. A
+floor imports only from itself and from those before it.
 
 Letters, in all files: B batch, T text tokens, N image tokens, D width of a model, H W height and
 width, C channels, K codes, E joint embedding, F factors or features.

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from minidalle import compare, data
-from minidalle.__main__ import main
+from minidalle import data
+from minidalle.course.commands import main
 from minidalle.diffusion import Diffusion
+from minidalle.workshop import compare
 
 full_sample, masks, timed = Diffusion.sample, cache(data.drawn_masks), compare.seconds_for
 

@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 import nbformat
 import pytest
 
-from minidalle.checks import exercises
+from minidalle.course.checks import exercises
 
 ROOT = Path(__file__).resolve().parent.parent
 PATHS = sorted((ROOT / "lessons").glob("*.ipynb"))
@@ -41,11 +41,11 @@ def outputs(notebook):
 # ---- the house: file, lesson and test ----
 
 def test_file_lesson_and_test_are_paired(path):
-    """lessons/NN_stem.ipynb, minidalle/stem.py, minidalle/checks/stem.py, tests/test_stem.py."""
+    """lessons/NN_stem.ipynb, minidalle/stem.py, course/checks/stem.py, tests/test_stem.py."""
     stem = path.stem.split("_", 1)[1]
     module = "__init__" if stem == "map" else stem
     assert (ROOT / "minidalle" / f"{module}.py").exists()
-    assert (ROOT / "minidalle" / "checks" / f"{stem}.py").exists()
+    assert (ROOT / "minidalle" / "course" / "checks" / f"{stem}.py").exists()
     assert stem == "map" or (ROOT / "tests" / f"test_{stem}.py").exists()
 
 

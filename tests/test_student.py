@@ -8,8 +8,8 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from minidalle.checks import exercises, judge
-from minidalle.grade import lesson_of, read_notebook
+from minidalle.course.checks import exercises, judge
+from minidalle.course.grade import lesson_of, read_notebook
 
 TOOL = Path(__file__).parent.parent / "tools" / "student.py"
 FUNCTIONS = [one.name.partition(".")[2] for one in exercises() if one.lesson == "04_clip"]

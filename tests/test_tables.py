@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from minidalle.checks import exercises
+from minidalle.course.checks import exercises
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -10,8 +10,8 @@ from torch import nn
 
 from minidalle import train
 from minidalle.checkpoint import load, read_checkpoint
-from minidalle.recipes import Workshop
 from minidalle.train import FitConfig, fit, learning_rate, seeded
+from minidalle.workshop.recipes import Workshop
 
 
 class Line(nn.Module):

@@ -24,7 +24,7 @@ import nbformat
 from nbclient import NotebookClient
 from PIL import Image
 
-from minidalle.demo import write_json
+from minidalle.workshop.demo import write_json
 
 LESSONS = Path(__file__).resolve().parent.parent / "lessons"
 WIDGET = "application/vnd.jupyter.widget-view+json"

@@ -23,8 +23,8 @@ import sys
 from pathlib import Path
 
 from minidalle.checkpoint import write
-from minidalle.checks import exercises
-from minidalle.grade import lesson_of, read_notebook, source_of
+from minidalle.course.checks import exercises
+from minidalle.course.grade import lesson_of, read_notebook, source_of
 
 LESSONS = Path(__file__).resolve().parent.parent / "lessons"
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"

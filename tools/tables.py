@@ -2,8 +2,8 @@
 
     python tools/tables.py        write them anew
 
-in -> out   lessons/*.ipynb, lessons/expected.json, minidalle/checks -> what stands between the
-            marks of README.md and INSTRUCTOR.md
+in -> out   lessons/*.ipynb, lessons/expected.json, the exercises -> what stands between marks of
+            README.md and INSTRUCTOR.md
 idea        What can be looked up is not typed: minutes, results, objectives, exercises and their
             common mistakes stand where they belong, and these two files quote them.
 """
@@ -17,8 +17,8 @@ from pathlib import Path
 import nbformat
 
 from minidalle.checkpoint import write
-from minidalle.checks import Exercise, exercises
-from minidalle.lesson import number
+from minidalle.course.checks import Exercise, exercises
+from minidalle.course.lesson import number
 
 ROOT = Path(__file__).resolve().parent.parent
 MARKS = "<!-- lessons: made by make tables -->", "<!-- end of lessons -->"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from minidalle.checks import exercises
-from minidalle.grade import Grade, graded, lesson_of, read_notebook
+from minidalle.course.checks import exercises
+from minidalle.course.grade import Grade, graded, lesson_of, read_notebook
 
 
 def pytest_addoption(parser):

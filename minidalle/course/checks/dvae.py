@@ -1,0 +1,510 @@
+r"""The exercises of lesson 07: codes for pictures, and how a gradient gets past a choice.
+
+in -> out   EXERCISES: kl_to_uniform, gumbel_softmax, straight_through, nearest, perplexity
+idea        Each mistake is the right function with one line changed. Tables of different sizes
+            and square ones, warm and cold, take turns, so that no mistake stays unseen.
+"""
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor
+
+from minidalle import dvae
+from minidalle.course.checks import Exercise, Mistake
+from minidalle.course.checks.transformer import between
+
+LESSON = "07_dvae"
+
+
+# ---- sizes, of which each check sees all
+
+def several(g: Generator) -> tuple[int, int, int]:
+    """B < N < K, so that no two of them can be mixed up."""
+    return between(2, 3, g), between(4, 5, g), between(6, 7, g)
+
+
+def square(g: Generator) -> tuple[int, int, int]:
+    return 3 * (between(3, 4, g),)
+
+
+def places(g: Generator) -> tuple[int, int]:
+    """A table without pictures: (N,K)."""
+    return several(g)[1:]
+
+
+def alone(g: Generator) -> tuple[int, int, int]:
+    """One picture with one place, and two codes to choose from."""
+    return 1, 1, 2
+
+
+# ---- the KL to the uniform distribution
+
+def kl_to_uniform(log_q: Tensor) -> Tensor:
+    """log_q (B,N,K), logarithms of probabilities -> KL of each picture in nats (B,)."""
+    return dvae.kl_to_uniform(log_q)
+
+
+def kl_inputs(sizes, *sharpness: float):
+    """Pictures take the sharpnesses in turns: 0 is uniform, at 200 most probabilities are 0."""
+    def draw(g: Generator) -> tuple:
+        B, N, K = sizes(g)
+        scale = torch.tensor(sharpness).repeat(B)[:B, None, None]
+        return ((scale * torch.randn(B, N, K, generator=g)).log_softmax(dim=-1),)
+    return draw
+
+
+def negative_entropy(log_q: Tensor) -> Tensor:
+    return (log_q.exp() * log_q).sum(dim=(1, 2))
+
+
+KL = Exercise(
+    "dvae.kl_to_uniform", LESSON, 2, kl_to_uniform,
+    (kl_inputs(several, 2.0, 0.0, 8.0), kl_inputs(square, 1.0), kl_inputs(several, 200.0, 1.0),
+     kl_inputs(lambda g: (1, between(4, 6, g), 2), 1.0), kl_inputs(alone, 2.0)), (
+        Mistake(
+            "summed over the batch",
+            "You add up over the whole batch and return one number. Each picture has a KL of its "
+            "own: sum over the places and the codes, and keep the first dimension.",
+            lambda log_q: kl_to_uniform(log_q).sum()),
+        Mistake(
+            "mean over the batch",
+            "You average over the batch and return one number. Each picture has a KL of its own, "
+            "(B,).",
+            lambda log_q: kl_to_uniform(log_q).mean()),
+        Mistake(
+            "one number a place",
+            "You return a KL for each place, (B,N). The places of a picture are chosen "
+            "independently, so its KL is their sum.",
+            lambda log_q: (log_q.exp() * log_q).sum(dim=2) + math.log(log_q.shape[2])),
+        Mistake(
+            "mean over the places",
+            "You average over the places. They are chosen independently, so the KL of a picture "
+            "is their sum.",
+            lambda log_q: kl_to_uniform(log_q) / log_q.shape[1]),
+        Mistake(
+            "sign turned",
+            "The size is right and the sign is not: no KL is ever below 0.",
+            lambda log_q: -kl_to_uniform(log_q)),
+        Mistake(
+            "log K forgotten",
+            "This is minus the entropy of q: the uniform distribution does not occur in it. Its "
+            "logarithm is -ln K at each place, and a KL has ln q - ln p.",
+            negative_entropy),
+        Mistake(
+            "log K once in place of N times",
+            "You add ln K once for a picture. Each of its N places has its own uniform "
+            "distribution.",
+            lambda log_q: negative_entropy(log_q) + math.log(log_q.shape[2])),
+        Mistake(
+            "N and K exchanged",
+            "You add K ln N. There are N places with K codes to choose from: which of the two is "
+            "counted, and which stands in the logarithm?",
+            lambda log_q: negative_entropy(log_q) + log_q.shape[2] * math.log(log_q.shape[1])),
+        Mistake(
+            "KL(uniform || q)",
+            "You weight with the uniform distribution: that is the other KL, which is huge "
+            "wherever q never takes a code. The weights are the probabilities q.",
+            lambda log_q: -log_q.mean(dim=2).sum(dim=1)
+            - log_q.shape[1] * math.log(log_q.shape[2])),
+        Mistake(
+            "bits",
+            "These are bits. Asked for are nats: take natural logarithms, also of K.",
+            lambda log_q: kl_to_uniform(log_q) / math.log(2)),
+        Mistake(
+            "q in place of log q",
+            "You sum q * q. In a KL the probability q weights its LOGARITHM, and that is what you "
+            "were given.",
+            lambda log_q: log_q.exp().square().sum(dim=(1, 2))
+            + log_q.shape[1] * math.log(log_q.shape[2])),
+        Mistake(
+            "log q as the weights",
+            "You take log_q as it is for the weights. It holds logarithms: make probabilities of "
+            "them first.",
+            lambda log_q: log_q.square().sum(dim=(1, 2))
+            + log_q.shape[1] * math.log(log_q.shape[2])),
+        Mistake(
+            "logarithm of a probability that is 0",
+            "You make probabilities of log_q and take their logarithm again. e^-200 is 0 in "
+            "float32, its logarithm is infinite, and 0 times infinite is NaN: use log_q itself.",
+            lambda log_q: (log_q.exp() * log_q.exp().log()).sum(dim=(1, 2))
+            + log_q.shape[1] * math.log(log_q.shape[2])),
+    ), "in nats, summed over the places of each picture",
+    tolerance=2e-5)            # sums of 30 logarithms, and loops round at each of them
+
+
+# ---- Gumbel-softmax
+
+def gumbel_softmax(logits: Tensor, u: Tensor, tau: float) -> Tensor:
+    """logits (...,K), u (...,K) uniform in (0,1), tau the temperature -> a soft draw (...,K)."""
+    return ((logits + gumbel(u)) / tau).softmax(dim=-1)
+
+
+def gumbel(u: Tensor) -> Tensor:
+    return -(-u.log()).log()
+
+
+def uniform(shape, low: float, high: float, g: Generator) -> Tensor:
+    return low + (high - low) * torch.rand(shape, generator=g)
+
+
+def gumbel_inputs(sizes, low: float, high: float):
+    """A temperature between low and high; u stays where all ways of writing agree."""
+    def draw(g: Generator) -> tuple:
+        shape = sizes(g)
+        tau = uniform((), low, high, g).item()
+        return 2 * torch.randn(shape, generator=g), uniform(shape, 0.01, 0.99, g), tau
+    return draw
+
+
+def cold_inputs(g: Generator) -> tuple:
+    """Logits of 6 and more at a temperature of 1/20: their exp would be infinite."""
+    logits, u, _ = gumbel_inputs(several, 1, 1)(g)
+    logits[:, 0, 1] = 6 + logits[:, 0, 1].abs()
+    return logits, u, 0.05
+
+
+GUMBEL = Exercise(
+    "dvae.gumbel_softmax", LESSON, 3, gumbel_softmax,
+    (gumbel_inputs(several, 0.3, 0.8), gumbel_inputs(square, 1.5, 3.0), cold_inputs,
+     gumbel_inputs(places, 1.0, 1.0), gumbel_inputs(alone, 0.4, 0.8)), (
+        Mistake(
+            "noise subtracted",
+            "Your noise has the wrong sign. Gumbel noise is -ln(-ln u), with a minus before EACH "
+            "logarithm, and it is added.",
+            lambda logits, u, tau: ((logits - gumbel(u)) / tau).softmax(dim=-1)),
+        Mistake(
+            "one logarithm only",
+            "Your noise is -ln u, which is exponential noise. Gumbel noise takes the logarithm "
+            "twice, with a minus before each.",
+            lambda logits, u, tau: ((logits - u.log()) / tau).softmax(dim=-1)),
+        Mistake(
+            "u itself added",
+            "You add u as it is. Uniform noise does not make an honest draw: u must become Gumbel "
+            "noise first, -ln(-ln u).",
+            lambda logits, u, tau: ((logits + u) / tau).softmax(dim=-1)),
+        Mistake(
+            "no noise",
+            "u does not occur in your answer, so it always says the same. A draw needs noise on "
+            "the logits.",
+            lambda logits, u, tau: (logits / tau).softmax(dim=-1)),
+        Mistake(
+            "temperature outside the softmax",
+            "You divide by tau after the softmax, so your rows no longer sum to 1. The temperature "
+            "belongs inside.",
+            lambda logits, u, tau: (logits + gumbel(u)).softmax(dim=-1) / tau),
+        Mistake(
+            "temperature on the noise only",
+            "You divide the noise alone by tau. The sum of logits and noise is divided: brackets "
+            "round it.",
+            lambda logits, u, tau: (logits + gumbel(u) / tau).softmax(dim=-1)),
+        Mistake(
+            "temperature on the logits only",
+            "You divide the logits alone by tau, and so a cold draw would always be the likeliest "
+            "code. The noise is divided as well.",
+            lambda logits, u, tau: (logits / tau + gumbel(u)).softmax(dim=-1)),
+        Mistake(
+            "multiplied by the temperature",
+            "You multiply by tau. The colder, the nearer to one-hot: a small tau must make the "
+            "differences larger.",
+            lambda logits, u, tau: ((logits + gumbel(u)) * tau).softmax(dim=-1)),
+        Mistake(
+            "temperature forgotten",
+            "tau does not occur in your answer, so it stays equally soft all the time. Divide by "
+            "it before the softmax.",
+            lambda logits, u, tau: (logits + gumbel(u)).softmax(dim=-1)),
+        Mistake(
+            "softmax over the first dimension",
+            "Your softmax shares 1 out among the pictures, dim=0. The codes compete with each "
+            "other, and they are the last dimension.",
+            lambda logits, u, tau: ((logits + gumbel(u)) / tau).softmax(dim=0)),
+        Mistake(
+            "softmax over the places",
+            "Your softmax shares 1 out among the places, dim=1. The codes compete with each "
+            "other, and they are the last dimension, whatever stands before it.",
+            lambda logits, u, tau: ((logits + gumbel(u)) / tau).softmax(dim=1)),
+        Mistake(
+            "exp overflows",
+            "The formula is right, but at tau = 1/20 a logit of 6 becomes 120, and exp(120) is "
+            "infinite in float32. softmax subtracts the largest of a row first.",
+            lambda logits, u, tau: (e := ((logits + gumbel(u)) / tau).exp())
+            / e.sum(dim=-1, keepdim=True)),
+    ), "an honest draw, at warm and at cold temperatures",
+    tolerance=5e-5)            # what float32 loses of logits + noise, divided by 1/20
+
+
+# ---- straight through
+
+def straight_through(soft: Tensor) -> Tensor:
+    """soft (...,K), rows sum to 1 -> one-hot of the largest, (...,K), with the gradient of soft."""
+    return one_hot(soft) + soft - soft.detach()
+
+
+def one_hot(soft: Tensor) -> Tensor:
+    return F.one_hot(soft.argmax(dim=-1), soft.shape[-1]).to(soft)
+
+
+def along(dim: int):
+    """One-hot along another dimension."""
+    return lambda soft: torch.zeros_like(soft).scatter(dim, soft.argmax(dim, keepdim=True), 1.0)
+
+
+def soft_inputs(sizes, *sharpness: float):
+    """Rows take the sharpnesses in turns: at 0.3 no code has one half, at 20 one has nearly all."""
+    def draw(g: Generator) -> tuple:
+        shape = sizes(g)
+        scale = torch.tensor(sharpness).repeat(shape[-2])[:shape[-2], None]
+        return ((scale * torch.randn(shape, generator=g)).softmax(dim=-1),)
+    return draw
+
+
+STRAIGHT = Exercise(
+    "dvae.straight_through", LESSON, 2, straight_through,
+    (soft_inputs(several, 0.3, 3.0), soft_inputs(square, 1.0), soft_inputs(several, 20.0, 0.3),
+     soft_inputs(places, 0.3, 5.0), soft_inputs(alone, 2.0)), (
+        Mistake(
+            "soft returned",
+            "Your answer is the soft mixture as it came. Forward each row is one-hot: 1 at its "
+            "largest number and 0 elsewhere.",
+            lambda soft: soft),
+        Mistake(
+            "soft added and not taken away",
+            "You add the soft mixture to the hard one, and your rows sum to 2. Take away the same "
+            "numbers again, in a way that leaves the gradient: detach.",
+            lambda soft: one_hot(soft) + soft),
+        Mistake(
+            "the number of the code",
+            "You return which code is the largest. Asked for is a row with K places, with 1 at "
+            "that code.",
+            lambda soft: soft.argmax(dim=-1)),
+        Mistake(
+            "one-hot of whole numbers",
+            "Your one-hot rows are right, but they are whole numbers, and those never have a "
+            "gradient. Make them of the dtype of soft, then let its gradient pass.",
+            lambda soft: F.one_hot(soft.argmax(dim=-1), soft.shape[-1])),
+        Mistake(
+            "rounded",
+            "You round, or ask what is above 1/2. A row whose largest number is below 1/2 becomes "
+            "all 0: put 1 at the largest, however small it is.",
+            lambda soft: soft.round()),
+        Mistake(
+            "the largest keeps its share",
+            "You set the others to 0 and leave the largest number as it was. One-hot means 1 "
+            "there.",
+            lambda soft: one_hot(soft) * soft),
+        Mistake(
+            "one for the whole table",
+            "You compare with the largest number of the whole table, so that most rows have no 1 "
+            "at all. Each row has a largest number of its own: dim=-1.",
+            lambda soft: (soft == soft.max()).to(soft)),
+        Mistake(
+            "one-hot along the first dimension",
+            "You put the 1 along dim=0: the pictures compete for each code. The codes compete, and "
+            "they are the last dimension.",
+            along(0)),
+        Mistake(
+            "one-hot along the places",
+            "You put the 1 along dim=1: the places compete for each code. The codes compete, and "
+            "they are the last dimension, whatever stands before it.",
+            along(1)),
+        Mistake(
+            "the smallest",
+            "You choose the smallest number of each row. The likeliest code is the largest.",
+            lambda soft: one_hot(-soft)),
+    ), "one-hot forward, and backward the gradient of the soft mixture", learns=True)
+
+
+# ---- the nearest code
+
+def nearest(z: Tensor, book: Tensor) -> Tensor:
+    """z (n,D), book (K,D) -> for each row of z the number of the nearest row of book, (n,)."""
+    return dvae.nearest(z, book)
+
+
+def nearest_inputs(n: int, K: int, D: int, size: float = 1.0, away: float = 0.0):
+    """Codes of unequal lengths, times size, all of them away from 0; no vector is halfway between
+    two. Where there is room, some lie exactly on the first and the last code."""
+    def draw(g: Generator) -> tuple:
+        book = torch.randn(K, D, generator=g) * uniform((K, 1), 0.3, 3.0, g)
+        z = 2 * torch.randn(9 * n + 30, D, generator=g)
+        first, second = torch.cdist(z, book).topk(2, largest=False).values.unbind(dim=1)
+        z = z[second > 1.05 * first + 0.01][:n]
+        if n > K:
+            z[:2] = book[[0, -1]]
+        return size * (z + away), size * (book + away)
+    return draw
+
+
+def differences(z: Tensor, book: Tensor) -> Tensor:
+    return z[:, None] - book                                                # (n, K, D)
+
+
+NEAREST = Exercise(
+    "dvae.nearest", LESSON, 1, nearest,
+    (nearest_inputs(20, 6, 4), nearest_inputs(5, 13, 3, size=1000.0), nearest_inputs(5, 5, 5),
+     nearest_inputs(20, 7, 3, size=0.001, away=5.0), nearest_inputs(1, 3, 1)), (
+        Mistake(
+            "farthest",
+            "You choose the code that is farthest away. The smallest distance wins.",
+            lambda z, book: torch.cdist(z, book).argmax(dim=1)),
+        Mistake(
+            "the largest dot product",
+            "You choose by the dot product, which a long code nearly always wins. Compare "
+            "distances.",
+            lambda z, book: (z @ book.mT).argmax(dim=1)),
+        Mistake(
+            "the nearest in angle",
+            "You choose by the cosine, which does not see how long a vector is. Compare distances.",
+            lambda z, book: F.cosine_similarity(z[:, None], book, dim=2).argmax(dim=1)),
+        Mistake(
+            "sizes summed in place of squares",
+            "You add up the sizes of the differences, |a - b|, which is the way round the blocks. "
+            "The distance as the crow flies has their squares.",
+            lambda z, book: differences(z, book).abs().sum(dim=2).argmin(dim=1)),
+        Mistake(
+            "differences not squared",
+            "You add up the differences with their signs, so that far above and far below make 0. "
+            "Square them before the sum.",
+            lambda z, book: differences(z, book).sum(dim=2).argmin(dim=1)),
+        Mistake(
+            "the nearest vector for each code",
+            "You ask each code for its nearest vector, and have K answers. Each of the n vectors "
+            "asks for its nearest code: along which dimension of the distances (n,K) is the "
+            "smallest?",
+            lambda z, book: torch.cdist(z, book).argmin(dim=0)),
+        Mistake(
+            "summed over the codes",
+            "You sum the squared differences (n,K,D) over the codes. A distance is the sum over "
+            "the D entries, the last dimension.",
+            lambda z, book: differences(z, book).square().sum(dim=1).argmin(dim=1)),
+        Mistake(
+            "the vector in place of its number",
+            "You return the nearest vector itself, (n,D). Asked for is its number in the book, "
+            "(n,).",
+            lambda z, book: book[nearest(z, book)]),
+        Mistake(
+            "the distance in place of the number",
+            "You return how far away the nearest code is. Asked for is which one it is: argmin in "
+            "place of min.",
+            lambda z, book: torch.cdist(z, book).amin(dim=1)),
+        Mistake(
+            "counted from 1",
+            "Your numbers are all one too large: the first code is number 0.",
+            lambda z, book: nearest(z, book) + 1),
+    ), "the number of the nearest code, as the crow flies")
+
+
+# ---- perplexity
+
+def perplexity(codes: Tensor, K: int) -> float:
+    """codes of any shape, whole numbers 0..K-1 -> exp of the entropy of their shares."""
+    return math.exp(entropy(codes, K))
+
+
+def counts(codes: Tensor, K: int) -> Tensor:
+    return codes.flatten().bincount(minlength=K).double()
+
+
+def entropy(codes: Tensor, K: int) -> float:
+    """In nats; a code that is never used adds 0."""
+    return torch.special.entr(counts(codes, K) / codes.numel()).sum().item()
+
+
+def uneven_codes(g: Generator) -> tuple:
+    """Small numbers more often than large ones; the first and the last codes are never used."""
+    K = between(11, 13, g)
+    codes = uniform((between(3, 4, g), 9), 0, 1, g).square() * (K - 3)
+    return 1 + codes.long(), K
+
+
+def all_codes(g: Generator) -> tuple:
+    """Each at least once, some much more often."""
+    K = between(5, 6, g)
+    codes = torch.cat([torch.arange(K), torch.randint(2, (2 * K,), generator=g)])
+    return codes[torch.randperm(3 * K, generator=g)], K
+
+
+def grids_of_codes(g: Generator) -> tuple:
+    """As many grids as they are high and wide; code 0 and code K - 1 occur."""
+    side = between(3, 4, g)
+    codes = torch.randint(37, (side, side, side), generator=g)
+    codes[0, 0, 0], codes[1, 2, 1] = 0, 36
+    return codes, 37
+
+
+def even_codes(g: Generator) -> tuple:
+    """Each exactly twice: as many as there are."""
+    K = between(7, 9, g)
+    return torch.randperm(2 * K, generator=g).view(2, K) % K, K
+
+
+def single_code(g: Generator) -> tuple:
+    """One code, the last of 64: no choice at all."""
+    return torch.tensor([63]), 64
+
+
+def with_shares(codes: Tensor, K: int, whole: int) -> float:
+    """The perplexity, if the counts are divided by another whole."""
+    return torch.special.entr(counts(codes, K) / whole).sum().exp().item()
+
+
+PERPLEXITY = Exercise(
+    "dvae.perplexity", LESSON, 2, perplexity,
+    (uneven_codes, all_codes, grids_of_codes, even_codes, single_code), (
+        Mistake(
+            "the entropy itself",
+            "This is the entropy in nats. The perplexity is its exp: as many codes, used evenly, "
+            "would be as much of a choice.",
+            entropy),
+        Mistake(
+            "2 to the power of nats",
+            "You raise 2 to the power of an entropy in nats. Two belongs to bits: take exp, or "
+            "logarithms of base 2.",
+            lambda codes, K: 2 ** entropy(codes, K)),
+        Mistake(
+            "exp of bits",
+            "You take exp of an entropy in bits. exp belongs to natural logarithms: take those, "
+            "or raise 2 to that power.",
+            lambda codes, K: math.exp(entropy(codes, K) / math.log(2))),
+        Mistake(
+            "sign turned",
+            "Your answer is one divided by the perplexity: the minus of the entropy is missing. "
+            "It is never below 1.",
+            lambda codes, K: math.exp(-entropy(codes, K))),
+        Mistake(
+            "the number of codes in use",
+            "You count how many codes occur. A code that occurs once in a thousand times adds "
+            "little to the choice: weigh them by their shares.",
+            lambda codes, K: float((counts(codes, K) > 0).sum())),
+        Mistake(
+            "NaN for unused codes",
+            "A code that never occurs has the share 0, and 0 * ln 0 is NaN on a computer. In an "
+            "entropy it counts 0: leave such codes out before the logarithm.",
+            lambda codes, K: (-(p := counts(codes, K) / codes.numel()) * p.log()).sum().exp().item()
+        ),
+        Mistake(
+            "counts in place of shares",
+            "You put counts into the entropy. Divide them by how many codes there are in all, so "
+            "that the shares sum to 1.",
+            lambda codes, K: with_shares(codes, K, 1)),
+        Mistake(
+            "divided by K",
+            "You divide the counts by K. Shares sum to 1: divide by how many codes were written.",
+            lambda codes, K: with_shares(codes, K, K)),
+        Mistake(
+            "one over the sum of squares",
+            "You return one over the sum of the squared shares. That is another measure of "
+            "variety: a perplexity comes from the entropy.",
+            lambda codes, K: 1 / (counts(codes, K) / codes.numel()).square().sum().item()),
+        Mistake(
+            "mean over the codes",
+            "You average -p ln p over the K codes. An entropy is their sum.",
+            lambda codes, K: math.exp(entropy(codes, K) / K)),
+        Mistake(
+            "as a share of K",
+            "You divide by K at the end. Asked for is the perplexity itself, between 1 and K.",
+            lambda codes, K: perplexity(codes, K) / K),
+    ), "between 1 and K, and an unused code counts 0")
+
+
+EXERCISES = (KL, GUMBEL, STRAIGHT, NEAREST, PERPLEXITY)

@@ -1,0 +1,461 @@
+r"""The exercises of lesson 11: how a U-Net hears the time, and what it costs.
+
+in -> out   EXERCISES: time_features, modulate, join, drop_condition, multiply_adds
+idea        Nearly every mistake here leaves all shapes as they should be, and the network learns
+            on, only worse. So pictures come as wide as they have channels and batches as long as
+            vectors, where a wrong broadcast goes unnoticed, beside pictures of other sizes.
+"""
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor
+
+from minidalle import unet
+from minidalle.course.checks import Exercise, Mistake
+from minidalle.course.checks.transformer import between
+
+LESSON = "11_unet"
+
+
+# ---- the time as sines and cosines
+
+def time_features(t: Tensor, width: int) -> Tensor:
+    """t (B,), whole numbers or not; width even -> (B,width): sines at width / 2 rates that fall
+    from 1 towards 1 / 10000, then the cosines at the same rates."""
+    return unet.time_features(t, width)
+
+
+def rates(width: int) -> Tensor:
+    return 10_000 ** -(torch.arange(width // 2) / (width // 2))
+
+
+def waves(rate):
+    """Sines and cosines at other rates: rate(width) -> (width / 2,)."""
+    return lambda t, width: sines_cosines(t[:, None].float() * rate(width))
+
+
+def sines_cosines(angle: Tensor) -> Tensor:
+    return torch.cat([angle.sin(), angle.cos()], dim=1)
+
+
+def step_times(g: Generator) -> tuple:
+    """Whole numbers, the first step among them."""
+    t = torch.cat([torch.tensor([0, 1, 5]), torch.randint(6, (between(1, 3, g),), generator=g)])
+    return t[torch.randperm(len(t), generator=g)], 4
+
+
+def level_times(g: Generator) -> tuple:
+    """Noise levels: no whole numbers, and negative ones."""
+    t = torch.linspace(-0.4, 0.4, between(3, 6, g)) + 0.05 * torch.rand((), generator=g)
+    return t[torch.randperm(len(t), generator=g)], 8
+
+
+def wide_times(g: Generator) -> tuple:
+    """Many rates, as many as there are samples."""
+    return 0.02 + 0.06 * torch.rand(8, generator=g), 16
+
+
+def single_times(g: Generator) -> tuple:
+    return torch.tensor([between(1, 2, g)]), 6
+
+
+def late_times(g: Generator) -> tuple:
+    """Of a long schedule both ends and a step between."""
+    return torch.tensor([between(300, 900, g), 0, 999]), 4
+
+
+TIME_FEATURES = Exercise(
+    "unet.time_features", LESSON, 2, time_features,
+    (step_times, level_times, wide_times, single_times, late_times), (
+        Mistake(
+            "the bare number",
+            "You repeat t itself in every place. A network can hardly tell 500 from 501: give it "
+            "sines and cosines of t at several rates.",
+            lambda t, width: t[:, None].float().expand(-1, width)),
+        Mistake(
+            "rates forgotten",
+            "All your sines are equal, and all cosines: t is not multiplied by the rates. Each of "
+            "the width / 2 columns has a rate of its own.",
+            waves(lambda width: torch.ones(width // 2))),
+        Mistake(
+            "rates rise",
+            "Your rates rise from 1 towards 10000. They fall: the exponent is negative.",
+            waves(lambda width: 10_000 ** (torch.arange(width // 2) / (width // 2)))),
+        Mistake(
+            "divided by width",
+            "In the exponent you divide i by width. There are width / 2 rates, so i is divided by "
+            "width / 2; yours fall to a hundredth only.",
+            waves(lambda width: 10_000 ** -(torch.arange(width // 2) / width))),
+        Mistake(
+            "divided by width / 2 - 1",
+            "In the exponent you divide i by width / 2 - 1, as some code does. Here it is "
+            "width / 2, and the last rate stays a little above 1 / 10000.",
+            waves(lambda width: 10_000 ** -(torch.arange(width // 2) / (width // 2 - 1)))),
+        Mistake(
+            "i counted from 1",
+            "You count i from 1. The first rate is 1 itself, with i = 0.",
+            waves(lambda width: 10_000 ** -(torch.arange(1, width // 2 + 1) / (width // 2)))),
+        Mistake(
+            "sines and cosines take turns",
+            "Your sines and cosines take turns. Here all the sines come first, then all the "
+            "cosines.",
+            lambda t, width: time_features(t, width).unflatten(1, (2, -1)).mT.flatten(1)),
+        Mistake(
+            "cosines first",
+            "You have the cosines first. The sines come first, then the cosines.",
+            lambda t, width: time_features(t, width).roll(width // 2, dims=1)),
+        Mistake(
+            "turns in place of radians",
+            "You multiply by 2 pi. Here the angle is t times the rate as it is.",
+            waves(lambda width: 2 * math.pi * rates(width))),
+        Mistake(
+            "another logarithm",
+            "You use the logarithm of 10000 to base 10 with exp. exp belongs to the natural one, "
+            "math.log; or raise 10000 itself to the power.",
+            waves(lambda width: torch.exp(-4.0 * torch.arange(width // 2) / (width // 2)))),
+    ), "sines, then cosines, at rates that fall from 1")
+
+
+# ---- scale and shift
+
+def modulate(h: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    """h (B,C,H,W), scale and shift (B,C) -> like h: (1 + scale) h + shift, channel by channel."""
+    return (1 + wide(scale)) * h + wide(shift)
+
+
+def wide(x: Tensor) -> Tensor:
+    """(B,C) -> (B,C,1,1)."""
+    return x[..., None, None]
+
+
+def modulated(size, factor: float = 1.0):
+    """Draws of h, scale and shift; size(g) of h. W = C or 1 nearly throughout, and H = B or B = 1,
+    so that wrong dimensions meet without an error."""
+    def draw(g):
+        B, C, H, W = size(g)
+        scale, shift = torch.randn(2, B, C, generator=g)
+        return torch.randn(B, C, H, W, generator=g), factor * scale, shift + 2
+    return draw
+
+
+def square(g: Generator) -> tuple[int, ...]:
+    return (between(3, 4, g),) * 4
+
+
+MODULATE = Exercise(
+    "unet.modulate", LESSON, 1, modulate,
+    (modulated(square),
+     modulated(lambda g: (2, between(3, 5, g)) * 2, 20.0),
+     modulated(lambda g: (1, between(2, 5, g), 6, 1), 0.1),
+     modulated(lambda g: (3, 1, 3, between(4, 6, g))),
+     modulated(lambda g: (between(4, 5, g), 3) * 2)), (
+        Mistake(
+            "the 1 forgotten",
+            "You multiply by scale alone. The network begins with scales near 0 and would cut "
+            "everything off: multiply by 1 + scale.",
+            lambda h, scale, shift: wide(scale) * h + wide(shift)),
+        Mistake(
+            "the 1 added to the product",
+            "You compute 1 + scale * h + shift: the product comes before the sum, so the 1 is "
+            "added in the end. Put brackets round 1 + scale.",
+            lambda h, scale, shift: 1 + wide(scale) * h + wide(shift)),
+        Mistake(
+            "the shift scaled as well",
+            "You add the shift first and scale both. Scale h, and add the shift as it is.",
+            lambda h, scale, shift: (1 + wide(scale)) * (h + wide(shift))),
+        Mistake(
+            "scale and shift exchanged",
+            "You multiply by 1 + shift and add scale: they are exchanged.",
+            lambda h, scale, shift: modulate(h, shift, scale)),
+        Mistake(
+            "the shift forgotten",
+            "The scale is right. The shift of each channel is missing.",
+            lambda h, scale, shift: (1 + wide(scale)) * h),
+        Mistake(
+            "along height and width",
+            "You let scale (B,C) meet the LAST two dimensions of h, its height and width. Each "
+            "number belongs to a sample and a channel: make it (B,C,1,1).",
+            lambda h, scale, shift: (1 + scale) * h + shift),
+        Mistake(
+            "along the width",
+            "Your scale has the shape (B,1,1,C), and so its numbers go to the columns of the "
+            "picture. They belong to the channels: (B,C,1,1).",
+            lambda h, scale, shift: (1 + scale[:, None, None]) * h + shift[:, None, None]),
+        Mistake(
+            "along the height",
+            "Your scale has the shape (B,1,C,1), and so its numbers go to the rows of the "
+            "picture. They belong to the channels: (B,C,1,1).",
+            lambda h, scale, shift: (1 + scale[:, None, :, None]) * h + shift[:, None, :, None]),
+        Mistake(
+            "the mean over the batch",
+            "You give every sample the mean scale and shift of the batch. Each sample has its own "
+            "time and condition, and so its own two vectors.",
+            lambda h, scale, shift: modulate(h, scale.mean(dim=0, keepdim=True),
+                                             shift.mean(dim=0, keepdim=True))),
+        Mistake(
+            "the first sample's for all",
+            "You give every sample the scale and shift of the first one. Each has its own.",
+            lambda h, scale, shift: modulate(h, scale[:1], shift[:1])),
+    ), "each channel of each sample scaled and shifted by its own numbers")
+
+
+# ---- a skip connection
+
+def join(x: Tensor, skip: Tensor) -> Tensor:
+    """x (B,C,h,w), skip (B,D,2h,2w) from the way down -> (B,C+D,2h,2w): x with each pixel
+    repeated, the skip behind it."""
+    return torch.cat([enlarged(x), skip], dim=1)
+
+
+def enlarged(x: Tensor) -> Tensor:
+    return F.interpolate(x, scale_factor=2.0)
+
+
+def joined(size):
+    """Draws of x and skip; size(g) -> B, C, D, h, w. C = D, or one of them is 1: so they can be
+    added."""
+    def draw(g):
+        B, C, D, h, w = size(g)
+        return (torch.randn(B, C, h, w, generator=g),
+                torch.randn(B, D, 2 * h, 2 * w, generator=g))
+    return draw
+
+
+JOIN = Exercise(
+    "unet.join", LESSON, 2, join,
+    (joined(lambda g: (2, 3, 3, between(2, 3, g), 4)),
+     joined(lambda g: (between(2, 4, g),) * 5),
+     joined(lambda g: (1, 1, between(2, 4, g), 3, 2)),
+     joined(lambda g: (3, between(2, 4, g), 1, 2, 2)),
+     joined(lambda g: (2, 2, 2, 1, 1))), (
+        Mistake(
+            "added",
+            "You add the two. A U-Net lays them beside each other as channels (torch.cat, dim=1), "
+            "so that nothing of either is lost.",
+            lambda x, skip: enlarged(x) + skip),
+        Mistake(
+            "the skip first",
+            "Both parts are there, and the skip comes first. x comes first, the skip behind it.",
+            lambda x, skip: torch.cat([skip, enlarged(x)], dim=1)),
+        Mistake(
+            "channels take turns",
+            "Your channels take turns: one of x, one of the skip. All of x comes first, then all "
+            "of the skip: torch.cat, and not torch.stack.",
+            lambda x, skip: torch.stack([enlarged(x), skip], dim=2).flatten(1, 2)),
+        Mistake(
+            "joined along the height",
+            "You put the skip UNDER x: a picture twice as high. Join along the channels, dim=1.",
+            lambda x, skip: torch.cat([enlarged(x), skip], dim=2)),
+        Mistake(
+            "bilinear",
+            "You enlarge x smoothly (bilinear). Repeat each pixel as it is: nearest, or "
+            "repeat_interleave along both sides.",
+            lambda x, skip: torch.cat(
+                [F.interpolate(x, scale_factor=2.0, mode="bilinear"), skip], dim=1)),
+        Mistake(
+            "tiled",
+            "You lay the whole of x beside itself, four times (x.repeat does that). Each PIXEL is "
+            "to be repeated: repeat_interleave, or F.interpolate.",
+            lambda x, skip: torch.cat([x.repeat(1, 1, 2, 2), skip], dim=1)),
+        Mistake(
+            "the skip made smaller",
+            "You take every second pixel of the skip, so that it fits x. It is there for the "
+            "details: enlarge x instead.",
+            lambda x, skip: torch.cat([x, skip[..., ::2, ::2]], dim=1)),
+        Mistake(
+            "the skip forgotten",
+            "You enlarge x, and the skip is not in your answer. It stands behind x as further "
+            "channels.",
+            lambda x, skip: enlarged(x)),
+        Mistake(
+            "gaps filled with zeros",
+            "Only one of the four pixels has the value of x, the others are 0. Each pixel of x "
+            "fills all four places that it stands for.",
+            lambda x, skip: torch.cat(
+                [enlarged(x) * torch.tensor([[1.0, 0.0], [0.0, 0.0]]).repeat(x.shape[2:]), skip],
+                dim=1)),
+    ), "each pixel repeated, and the skip's channels behind")
+
+
+# ---- a condition that is sometimes missing
+
+def drop_condition(condition: Tensor, null: Tensor, keep: Tensor) -> Tensor:
+    """condition (B,E), null (E,), keep (B,) bool -> (B,E): where keep is False, null."""
+    return torch.where(keep[:, None], condition, null)
+
+
+def conditions(keep, E=len):
+    """Draws of condition, null and keep; keep(g) is a list, E(keep) the width. It is as wide as
+    the batch is long, or one of the two is 1: there keep can land on the entries of a vector."""
+    def draw(g):
+        kept = torch.tensor(keep(g))
+        condition = torch.randn(len(kept), E(kept), generator=g)
+        return condition, 3 + torch.randn(E(kept), generator=g), kept
+    return draw
+
+
+def some(first: bool):
+    """Draws of keep: the first sample's; of the others at least one is kept and one dropped."""
+    return lambda g: [first, *(torch.randperm(between(3, 5, g), generator=g) % 2 == 0).tolist()]
+
+
+DROP_CONDITION = Exercise(
+    "unet.drop_condition", LESSON, 1, drop_condition,
+    (conditions(some(first=False)),
+     conditions(some(first=True), lambda kept: 1),
+     conditions(lambda g: [False], lambda kept: 5),
+     conditions(lambda g: [True] * between(2, 4, g)),
+     conditions(lambda g: [False] * between(2, 4, g))), (
+        Mistake(
+            "all dropped if one is",
+            "If any sample loses its condition, you drop those of the whole batch (keep.all()). "
+            "Decide for each sample on its own.",
+            lambda condition, null, keep: drop_condition(condition, null,
+                                                         keep.all().expand(len(keep)))),
+        Mistake(
+            "all kept if one is",
+            "If any sample keeps its condition, you keep those of the whole batch (keep.any()). "
+            "Decide for each sample on its own.",
+            lambda condition, null, keep: drop_condition(condition, null,
+                                                         keep.any().expand(len(keep)))),
+        Mistake(
+            "the first sample decides for all",
+            "You decide for the whole batch by its first sample. Decide for each sample on its "
+            "own.",
+            lambda condition, null, keep: drop_condition(condition, null,
+                                                         keep[:1].expand(len(keep)))),
+        Mistake(
+            "zeros in place of null",
+            "Where a condition is dropped you leave zeros. The vector null belongs there, which "
+            "the network learns: zeros could be a real condition.",
+            lambda condition, null, keep: drop_condition(condition, 0 * null, keep)),
+        Mistake(
+            "keep turned round",
+            "You drop where keep is True. True means that the condition stays.",
+            lambda condition, null, keep: drop_condition(condition, null, ~keep)),
+        Mistake(
+            "entry by entry",
+            "Your keep (B,) meets the entries of the vectors, so that every sample loses the same "
+            "entries. Each answer belongs to a whole row: give it the shape (B,1).",
+            lambda condition, null, keep: torch.where(keep, condition, null)),
+        Mistake(
+            "as many rows, but the first ones",
+            "You keep as many conditions as keep says, but the FIRST ones. Which rows it names "
+            "matters.",
+            lambda condition, null, keep: drop_condition(condition, null,
+                                                         torch.arange(len(keep)) < keep.sum())),
+        Mistake(
+            "null added",
+            "Where a condition is dropped you add null to it. It must be gone: null stands in its "
+            "place.",
+            lambda condition, null, keep: torch.where(keep[:, None], condition, condition + null)),
+        Mistake(
+            "dropped rows left out",
+            "You return only the rows that are kept. The batch keeps its length: where a "
+            "condition is dropped, null stands in its row.",
+            lambda condition, null, keep: condition[keep]),
+    ), "null in the rows that are dropped, and only there")
+
+
+# ---- what a convolution costs
+
+def multiply_adds(c_in: int, c_out: int, kernel: int, height: int, width: int, stride: int) -> int:
+    """Of one convolution without bias on a picture (c_in,height,width), padding kernel // 2, with
+    an odd kernel. The output has height / stride rows, rounded up; columns likewise."""
+    return c_in * c_out * kernel ** 2 * ceiled(height, stride) * ceiled(width, stride)
+
+
+def ceiled(size: int, stride: int) -> int:
+    return (size - 1) // stride + 1
+
+
+def counted(places, weights=lambda c_in, c_out, kernel: c_in * c_out * kernel ** 2):
+    """Another count: weights at each place times places(height, width, stride, kernel)."""
+    return lambda c_in, c_out, kernel, height, width, stride: (
+        weights(c_in, c_out, kernel) * places(height, width, stride, kernel))
+
+
+def outputs(height: int, width: int, stride: int, kernel: int) -> int:
+    return ceiled(height, stride) * ceiled(width, stride)
+
+
+def convolution(kernels, sizes, strides, channels=(2, 9)):
+    """Draws of one; height is a multiple of the stride + sizes[0], width one + sizes[1]."""
+    def draw(g):
+        stride = strides[between(0, len(strides) - 1, g)]
+        kernel = kernels[between(0, len(kernels) - 1, g)]
+        height, width = (between(2, 5, g) * stride + more for more in sizes)
+        return between(*channels, g), between(*channels, g), kernel, height, width, stride
+    return draw
+
+
+def smallest_convolution(g: Generator) -> tuple:
+    """A picture of one pixel."""
+    return 1, between(1, 3, g), 3, 1, 1, between(1, 2, g)
+
+
+MULTIPLY_ADDS = Exercise(
+    "unet.multiply_adds", LESSON, 2, multiply_adds,
+    (convolution((3, 5), (1, -1), (2, 3)),              # both sides leave a rest
+     convolution((3, 7), (0, 3), (1,)),
+     convolution((3,), (0, 0), (2, 4), (48, 96)),
+     convolution((1,), (-1, 1), (3, 4)),
+     smallest_convolution), (
+        Mistake(
+            "the parameters",
+            "You count the weights, c_in * c_out * kernel * kernel. Each of them is used at every "
+            "place of the OUTPUT, once.",
+            counted(lambda *sizes: 1)),
+        Mistake(
+            "at the input's size",
+            "You count every place of the input. With a stride the kernel stops at fewer places: "
+            "those of the output.",
+            counted(lambda height, width, stride, kernel: height * width)),
+        Mistake(
+            "the stride on one side only",
+            "You divide the height by the stride, but not the width. A stride skips rows AND "
+            "columns.",
+            counted(lambda height, width, stride, kernel: ceiled(height, stride) * width)),
+        Mistake(
+            "the area divided by the stride once",
+            "You divide height * width by the stride once. It shortens each side, and so the area "
+            "twice.",
+            counted(lambda height, width, stride, kernel: height * width // stride)),
+        Mistake(
+            "rounded down",
+            "You round the output's size down. At 5 pixels and stride 2 the kernel stops at 0, 2 "
+            "and 4, that is three times: round up.",
+            counted(lambda height, width, stride, kernel: height // stride * (width // stride))),
+        Mistake(
+            "the padding forgotten",
+            "Your output is smaller by kernel - 1 before the stride: you left the padding out. "
+            "With padding kernel // 2 the kernel stops at the edges too.",
+            counted(lambda height, width, stride, kernel:
+                    ((height - kernel) // stride + 1) * ((width - kernel) // stride + 1))),
+        Mistake(
+            "c_in forgotten",
+            "You leave c_in out. Each output channel looks at all the input channels.",
+            counted(outputs, lambda c_in, c_out, kernel: c_out * kernel ** 2)),
+        Mistake(
+            "c_out forgotten",
+            "You leave c_out out. Each output channel has a kernel of its own.",
+            counted(outputs, lambda c_in, c_out, kernel: c_in * kernel ** 2)),
+        Mistake(
+            "the kernel not squared",
+            "You multiply by the kernel's side once. It has kernel * kernel places.",
+            counted(outputs, lambda c_in, c_out, kernel: c_in * c_out * kernel)),
+        Mistake(
+            "multiplications and additions counted singly",
+            "Your count is twice what is asked for: a multiplication and the addition behind it "
+            "count as one.",
+            counted(outputs, lambda c_in, c_out, kernel: 2 * c_in * c_out * kernel ** 2)),
+        Mistake(
+            "the bias counted",
+            "You count one more for each output number, the bias. This convolution has none.",
+            counted(outputs, lambda c_in, c_out, kernel: c_out * (c_in * kernel ** 2 + 1))),
+    ), "every weight at every place of the output, whatever the stride",
+    tolerance=0)               # a count is right or wrong
+
+
+EXERCISES = (TIME_FEATURES, MODULATE, JOIN, DROP_CONDITION, MULTIPLY_ADDS)

@@ -1,0 +1,61 @@
+"""The command line of the course, checks | grade, and with it the whole one."""
+import json
+import sys
+from itertools import groupby
+from operator import itemgetter
+
+from minidalle.workshop import commands
+
+
+def list_checks(args) -> None:
+    """The exercises by lesson, each with its mistakes."""
+    from minidalle.course.checks import listing
+
+    if args.json:
+        print(json.dumps(listing(), indent=1))
+        return
+    for lesson, exercises in groupby(listing(), itemgetter("lesson")):
+        print(lesson)
+        for one in exercises:
+            print(f"  {one['name']}, {one['points']} point{'s' * (one['points'] != 1)}")
+            for name in one["mistakes"]:
+                print(f"      {name}")
+
+
+def run_grade(args) -> int:
+    """A report for each file, as soon as it is there; so is its row of the table. 2 if some file
+    could not be graded."""
+    from minidalle.course.grade import Limits, graded, report, write_csv
+
+    if args.csv:
+        if args.csv.suffix.lower() != ".csv":
+            raise ValueError(f"--csv is {args.csv}; name a file that ends in .csv, so that no "
+                             "notebook is written over")
+        commands.check_writable(args.csv, "--csv")
+    grades = []
+    for file in args.files:
+        try:
+            grades.append(graded(file, args.budget, Limits(total=args.seconds)))
+        except KeyboardInterrupt:
+            print(f"minidalle: stopped; {len(grades)} of {len(args.files)} files were graded",
+                  file=sys.stderr)
+            return 130
+        print(report(grades[-1], args.verbose), flush=True)
+        if args.csv:
+            write_csv(args.csv, grades)
+    return 0 if all(grade.lesson for grade in grades) else 2
+
+
+COMMANDS = {"checks": list_checks, "grade": run_grade}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Any command; its exit code, as in workshop/commands.py."""
+    return commands.main(arguments, COMMANDS)
+
+
+def start() -> None:
+    """As `python -m minidalle` calls it: main(), in a terminal that may lack Chinese."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")
+    sys.exit(main())

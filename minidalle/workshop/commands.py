@@ -1,0 +1,321 @@
+"""The command line: python -m minidalle demo | compare | train | draw | vary | blend | edit |
+inpaint | score; checks and grade belong to the course (course/commands.py)."""
+import shlex
+import sys
+import warnings
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from types import MappingProxyType
+
+from minidalle.workshop.options import parser
+from minidalle.workshop.recipes import ROADS, STAGES, Workshop
+
+PICTURES = (".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".svg", ".pdf")
+KNOBS = ("temperature", "top_k", "top_p")      # of dalle alone
+
+
+def folder_and_picture(out: Path | None, name: str) -> tuple[Path, Path]:
+    """--out as the folder of the models and the file of the picture."""
+    if out is not None and out.suffix.lower() == ".png":
+        return Path("runs"), out
+    if out is not None and out.suffix.lower() in PICTURES:
+        raise ValueError(f"--out is {out}, and pictures are written as .png only; name a .png, or "
+                         "a folder")
+    folder = out or Path("runs")
+    return folder, folder / name
+
+
+# ---- the commands ---------------------------------------------------------------------------
+
+def run_demo(args, workshop, picture: Path) -> None:
+    from minidalle.workshop.demo import demo, table
+
+    check_writable(picture.with_suffix(".json"))
+    print(table(demo(workshop, args.model, picture)))
+    print(f"picture: {picture}\nfigures: {picture.with_suffix('.json')}")
+
+
+def run_compare(args, workshop, picture: Path) -> None:
+    from minidalle.workshop.compare import compare, table
+
+    file = args.json or picture.with_suffix(".json")
+    if file.suffix.lower() != ".json":
+        raise ValueError(f"--json is {file}; name a file that ends in .json, so that "
+                         "nothing else is written over")
+    if file.absolute() == picture.absolute():
+        raise ValueError(f"--json and --out are both {picture}; name two files")
+    check_writable(file, "--json")
+    print(table(compare(workshop, picture, file, args.samples)))
+    print(f"picture: {picture}\nfigures: {file}")
+
+
+def run_train(args, workshop, picture: Path) -> None:
+    for stage in args.stages:
+        if stage not in STAGES:
+            raise ValueError(f"there is no stage {stage!r}; choose from {', '.join(STAGES)}")
+    workshop.make(args.stages or ("judge", *ROADS[args.model]))
+    for stage, seconds in workshop.seconds.items():
+        print(f"{stage}: {seconds:.0f} s of training, {workshop.path(stage)}")
+
+
+def run_draw(args, workshop, picture: Path) -> None:
+    from minidalle.workshop.demo import draw_many
+    from minidalle.workshop.pictures import read_picture
+
+    check_captions(args.captions, workshop)
+    given = read_picture(args.complete) if args.complete else None
+    if given:
+        check_kept(picture, args.complete, "the picture to complete")
+    needed = list(ROADS[args.model])
+    if args.model == "dalle" and args.best == 1:
+        needed.remove("clip")                  # which only ranks on this road
+    need_models(args, workshop, needed)
+    captions = [workshop.world.grammar.known_words(caption) for caption in args.captions]
+    workshop.tokenizer.batch(captions)         # says now, above the bars, if one is too long
+    every = [caption for caption in captions for _ in range(args.samples)]
+    images = draw_many(workshop, painter(args, workshop, given), every, args.seed, args.best)
+    write_page(picture, images, args.samples, args.scale)
+    print(f"{len(images)} picture{'s' * (len(images) > 1)} in {picture}")
+    if len(captions) > 1:
+        for i, caption in enumerate(args.captions):
+            print(f"  row {i + 1}: {short(caption, 80)}")
+
+
+def write_page(picture: Path, images, columns: int, scale: int) -> None:
+    """Pictures (N, 3, H, W) in rows of so many, as a file."""
+    from PIL import Image
+
+    from minidalle.checkpoint import write
+    from minidalle.workshop.pictures import tile, to_pixels
+
+    page = Image.fromarray(to_pixels(tile(images, columns, scale)))
+    write(picture, lambda temporary: page.save(temporary))
+
+
+def painter(args, workshop, given) -> Callable:
+    """What draws, with the knobs that were set; below the rows of the picture `given`, if any."""
+    from minidalle.dalle import complete
+    from minidalle.workshop.pictures import upper_rows
+
+    knobs = {name: getattr(args, name) for name in ("guidance", *KNOBS)}
+    knobs = {name: value for name, value in knobs.items() if value is not None}
+    if given is None:
+        return partial(workshop.painter(args.model), **knobs)
+    road = workshop.dalle_road(ranked=False)
+    config = road.dvae.config
+    rows = upper_rows(given, config.size, config.size // config.grid).to(workshop.device)
+
+    def paint(captions, generator):
+        return complete(road, captions, rows.expand(len(captions), -1, -1, -1), generator, **knobs)
+    return paint
+
+
+def run_vary(args, workshop, picture: Path) -> None:
+    from minidalle.manipulate import vary
+    from minidalle.train import seeded
+
+    [image] = given_pictures(args, workshop, picture, args.file)
+    need_models(args, workshop, ROADS["unclip"])
+    images = vary(workshop.unclip(), image, args.n, seeded(args.seed), args.eta)
+    write_row(args, picture, [image, *images], "after the given one")
+
+
+def run_blend(args, workshop, picture: Path) -> None:
+    from minidalle.manipulate import blend
+    from minidalle.train import seeded
+
+    first, second = given_pictures(args, workshop, picture, args.first, args.second)
+    need_models(args, workshop, ROADS["unclip"])
+    images = blend(workshop.unclip(), first, second, args.n, seeded(args.seed))
+    write_row(args, picture, [first, *images, second], "between the two given ones")
+
+
+def run_edit(args, workshop, picture: Path) -> None:
+    import torch
+
+    from minidalle.manipulate import edit
+
+    [image] = given_pictures(args, workshop, picture, args.file)
+    before, after = captions = known(workshop, args.before, args.after)
+    if before == after:
+        raise ValueError(f"both captions say {short(before, 60)!r}; let the second one say what "
+                         "is to change")
+    need_models(args, workshop, ROADS["unclip"])
+    strength = args.strength * torch.arange(1, args.n + 1, device=workshop.device) / args.n
+    images = edit(workshop.unclip(), image.expand(args.n, -1, -1, -1),
+                  *([caption] * args.n for caption in captions), strength[:, None])
+    write_row(args, picture, [image, *images], "after the given one; strength "
+              + " ".join(f"{s:.2g}" for s in strength.tolist()))
+
+
+def run_inpaint(args, workshop, picture: Path) -> None:
+    from minidalle.manipulate import inpaint
+    from minidalle.train import seeded
+    from minidalle.workshop.pictures import HALVES, read_mask
+
+    [image] = given_pictures(args, workshop, picture, args.file)
+    mask = read_mask(args.mask, workshop.world.size).to(workshop.device)
+    if args.mask not in HALVES:
+        check_kept(picture, Path(args.mask), "the mask")
+    captions = known(workshop, args.caption) * args.n
+    need_models(args, workshop, ROADS["unclip"])
+    images = inpaint(workshop.unclip(), image.expand(args.n, -1, -1, -1), mask, captions,
+                     seeded(args.seed))
+    hole = image.masked_fill(mask, 0.6)                        # grey, as in the demo's strip
+    write_row(args, picture, [hole, *images], "after what is known")
+
+
+def given_pictures(args, workshop, picture: Path, *files: Path) -> list:
+    """Square pictures as large as the models', each (3, H, W); never to be written over."""
+    from minidalle.workshop.pictures import read_square
+
+    images = [read_square(file, workshop.world.size).to(workshop.device) for file in files]
+    for file in files:
+        check_kept(picture, file, "the given picture")
+    return images
+
+
+def known(workshop, *captions: str) -> list[str]:
+    """The captions, checked, without the words that this world does not know."""
+    check_captions(list(captions), workshop)
+    return [workshop.world.grammar.known_words(caption) for caption in captions]
+
+
+def write_row(args, picture: Path, images: list, where: str) -> None:
+    """All pictures side by side; of many, ten a row, and the last row filled up with white. It is
+    said where among them those stand that were drawn."""
+    import torch
+
+    columns = min(len(images), 10)
+    blank = [torch.ones_like(images[0])] * (-len(images) % columns)
+    write_page(picture, torch.stack(images + blank), columns, args.scale)
+    print(f"{args.n} picture{'s' * (args.n > 1)} in {picture}, {where}")
+
+
+def run_score(args, workshop, picture: Path) -> None:
+    from minidalle.workshop.demo import score, table
+
+    need_models(args, workshop, ("judge", *ROADS[args.model]))
+    print(table(score(workshop, args.model, args.samples)))
+
+
+# ---- what is said before anything is trained ------------------------------------------------
+
+def choose_model(args) -> None:
+    """The road that is meant, and nothing asked of it that it does not have."""
+    asked = getattr(args, "model", None)
+    completing = getattr(args, "complete", None) is not None
+    args.model = asked or ("dalle" if completing else "unclip")
+    knobs = [name for name in (*KNOBS, "complete") if getattr(args, name, None) is not None]
+    if args.model == "unclip" and knobs:
+        options = " and ".join(f"--{name.replace('_', '-')}" for name in knobs)
+        verb = "is" if len(knobs) == 1 else "are"
+        raise ValueError(f"{options} {verb} of no use to unclip, which does not write codes; add "
+                         "--model dalle, or leave that out")
+
+
+def check_captions(captions: list[str], workshop) -> None:
+    """Refuse an empty caption; say which words this world does not know, or what is no sentence."""
+    grammar = workshop.world.grammar
+    for caption in captions:
+        if not caption.strip():
+            raise ValueError("a caption is empty; write one, for example "
+                             f"{grammar.example()!r}")
+        if unknown := grammar.unknown_words(caption):
+            words = ", ".join(short(word, 30) for word in unknown[:8])
+            more = f" and {len(unknown) - 8} more" if len(unknown) > 8 else ""
+            print(f"unknown here: {words}{more}; the picture is drawn without them",
+                  file=sys.stderr)
+        try:
+            grammar.parse(grammar.known_words(caption))
+        except ValueError:
+            print(f"{short(caption, 60)!r} is no sentence of this world, so the picture may be "
+                  f"anything; one that is: {grammar.example()!r}", file=sys.stderr)
+
+
+def short(text: str, most: int) -> str:
+    return text if len(text) <= most else text[:most - 3] + "..."
+
+
+def check_kept(picture: Path, given: Path, what: str) -> None:
+    """Refuse to write over a file that was given, by whatever name."""
+    if picture.exists() and picture.samefile(given):
+        raise ValueError(f"{picture} would be written over {what}; name another --out")
+
+
+def need_models(args, workshop, stages) -> None:
+    """Drawing and scoring need trained models, and train them only when asked to."""
+    if args.train or args.fresh:
+        return
+    if missing := workshop.missing(stages):
+        raise ValueError(f"no trained {', '.join(missing)} in {workshop.folder}; run "
+                         f"'{demo_command(args, workshop)}' first, or add --train")
+
+
+def demo_command(args, workshop) -> str:
+    """What to type so that the models are made which this command asked for."""
+    words = ["python", "-m", "minidalle", "demo"]
+    for name, value, usual in (("--model", args.model, "unclip"), ("--data", args.data, "drawn"),
+                               ("--seed", args.seed, 0), ("--budget", args.budget, None),
+                               ("--out", workshop.folder.parent, Path("runs"))):
+        words += [] if value == usual else [name, str(value)]
+    return shlex.join(words)
+
+
+def main(arguments: list[str] | None = None, others: dict[str, Callable] = MappingProxyType({})
+         ) -> int:
+    """One command line. `others` are commands of later floors: name -> function of the arguments.
+    0: done. 2: something given was wrong, said in one sentence. 130: stopped with Ctrl-C."""
+    args = parser().parse_args(arguments)
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *rest: print(f"note: {message}", file=sys.stderr)
+            return others.get(args.command, run)(args) or 0
+    except (ValueError, OSError, FloatingPointError) as error:
+        print(f"minidalle: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt as stop:
+        again = "the same command"
+        if getattr(args, "fresh", False):              # which not every command has
+            again = f"without --fresh, {again}"
+        print(f"minidalle: {str(stop) or 'stopped'}; {again} goes on from here", file=sys.stderr)
+        return 130
+
+
+RUN = {"demo": run_demo, "compare": run_compare, "train": run_train, "draw": run_draw,
+       "vary": run_vary, "blend": run_blend, "edit": run_edit, "inpaint": run_inpaint,
+       "score": run_score}
+
+
+def run(args) -> None:
+    """One command, once its arguments are read."""
+    choose_model(args)
+    name = "demo-dalle" if (args.command, args.model) == ("demo", "dalle") else args.command
+    folder, picture = folder_and_picture(args.out, f"{name}.png")
+    if args.command in ("train", "score") and args.out == picture:
+        raise ValueError(f"--out is {picture}, but {args.command} draws no picture; name the "
+                         "folder of the models")
+    if args.command != "score":
+        check_writable(picture)
+    workshop = Workshop(args.data, args.seed, args.budget, folder, args.device, args.fresh)
+    RUN[args.command](args, workshop, picture)
+
+
+def check_writable(file: Path, option: str = "--out") -> None:
+    """Find out before the training, not after it, that a file cannot be written. Leaves no trace:
+    it tries in the nearest folder that is there."""
+    if file.is_dir():
+        raise ValueError(f"{file} is a folder, so no file can be written there; name another "
+                         f"{option}")
+    folder = next(folder for folder in file.parents if folder.exists())
+    if not folder.is_dir():
+        raise ValueError(f"{file} cannot be written, because {folder} is a file; name another "
+                         f"{option}")
+    probe = folder / f".{file.stem}.part{file.suffix}"         # as in checkpoint.write
+    try:
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise OSError(f"{file} cannot be written ({error.strerror}); choose another folder with "
+                      f"{option}, or make room") from error

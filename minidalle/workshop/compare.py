@@ -1,0 +1,164 @@
+r"""Compare: every road on the same captions, in one table and one figure.
+
+in -> out   a Workshop -> a table, a JSON file, a figure
+idea        The roads share tokenizer, CLIP and judge, and get the same captions, so that what is
+            left of a difference belongs to the road. DALL-E has one more row: it may draw eight
+            pictures for a caption and let CLIP pick one, as in the paper's figures.
+paper       reranking: Ramesh et al. 2021, arXiv:2102.12092, section 2.6
+left out    error bars: among n pictures a share p has a standard error of sqrt(p (1 - p) / n)
+"""
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from minidalle.checkpoint import write
+from minidalle.train import seeded
+from minidalle.workshop.demo import (
+    SAMPLES,
+    SECONDS,
+    aligned,
+    draw_many,
+    measure,
+    score,
+    smoke_note,
+    write_json,
+)
+from minidalle.workshop.pictures import (
+    CELL,
+    EDGE,
+    GAP,
+    GREY,
+    LABEL,
+    put_caption,
+    put_row,
+    put_text,
+    show_captions,
+)
+from minidalle.workshop.recipes import ROADS, Workshop
+
+BEST_OF = 8
+SHARED = ("data", "seed", "budget", "samples", "judge", "machine")     # the same for every road
+OWN = ("model", "seconds", "peak_memory_bytes")                        # of score, not of a road
+
+
+def compare(workshop: Workshop, picture: Path, file: Path, n: int | None = None) -> dict:
+    """Train or load both roads, measure them, and write the JSON file and the figure."""
+    workshop.make(("judge", *(stage for stages in ROADS.values() for stage in stages)))
+    n = n or SAMPLES[workshop.budget]
+    splits = len(workshop.world.splits[1:])
+    seconds = splits * (n * sum(SECONDS.values()) + n // 2 * BEST_OF * SECONDS["dalle"])
+    about = f", about {seconds:.0f} s on two CPU cores" * (workshop.budget == "cpu")
+    workshop.say(f"compare: the same {splits * n} captions along {' and '.join(ROADS)}{about}")
+    scores = {model: score(workshop, model, n) for model in ROADS}
+    result = {name: scores["unclip"][name] for name in SHARED}
+    result["roads"] = {model: road(workshop, model, scores[model]) for model in ROADS}
+    write_json(file, result)
+    figure(workshop, result, picture)
+    return result
+
+
+def road(workshop: Workshop, model: str, scored: dict) -> dict:
+    """One road: its score, what it cost, and for DALL-E the best of eight, for half the captions
+    (others than those of the rows above it; each costs as much as eight)."""
+    stages, paint = ROADS[model], workshop.painter(model)
+    line = {name: value for name, value in scored.items() if name not in (*SHARED, *OWN)}
+    line["parameters"] = sum(scored["parameters"][stage] for stage in stages)
+    line["seconds_to_train"] = round(sum(workshop.seconds[stage] for stage in stages), 1)
+    line["seconds_for_64"] = round(seconds_for(workshop, paint, 64), 3)
+    if model == "dalle":
+        line[f"best_of_{BEST_OF}"] = measure(workshop, paint, max(4, scored["samples"] // 2),
+                                             BEST_OF)
+    return line
+
+
+def seconds_for(workshop: Workshop, paint: Callable, n: int) -> float:
+    """From n captions to n pictures, after once to warm up."""
+    captions = workshop.world.batch(n, "test", seeded(workshop.seed, workshop.device)).captions
+    for _ in range(2):
+        began = time.perf_counter()
+        paint(captions, seeded(workshop.seed)).cpu()           # a GPU is done when they are here
+    return time.perf_counter() - began
+
+
+# ---- the table ------------------------------------------------------------------------------
+
+def table(result: dict) -> str:
+    """Both roads as a text that fits a terminal."""
+    roads, best = result["roads"], f"best_of_{BEST_OF}"
+    first = next(iter(roads.values()))
+    lines = [aligned("", first["test"], 28),
+             shares("real pictures, judged", result["judge"])]
+    for split, name in (("test", "test captions"), ("unseen", "unseen combinations")):
+        if split not in first:
+            continue
+        lines.append(name)
+        for model, line in roads.items():
+            lines.append(shares(f"  {model}", line[split]))
+            if best in line:
+                lines.append(shares(f"  {model}, best of {BEST_OF} by CLIP", line[best][split]))
+    lines += ["", aligned("", roads, 28)]
+    for label, name, unit, digits in ((f"FID (floor {first['fid_floor']:.3f})", "fid", 1, 3),
+                                      ("CLIP score", "clip_score", 1, 3),
+                                      ("parameters, million", "parameters", 1e6, 2),
+                                      ("seconds to train", "seconds_to_train", 1, 0),
+                                      ("seconds for 64 pictures", "seconds_for_64", 1, 2)):
+        cells = (f"{line[name] / unit:.{digits}f}" for line in roads.values())
+        lines.append(aligned(label, cells, 28))
+    lines.append("CLIP is part of both roads, in parameters and in seconds to train; the judge of "
+                 "neither")
+    few = roads["dalle"][best]["samples"]
+    lines.append(f"{result['samples']} pictures a row (best of {BEST_OF}: {few}), seed "
+                 f"{result['seed']}, {result['machine']}")
+    return "\n".join(lines + smoke_note(result))
+
+
+def shares(label: str, row: dict[str, float]) -> str:
+    return aligned(label, (f"{value:.3f}" for value in row.values()), 28)
+
+
+# ---- the figure -----------------------------------------------------------------------------
+
+def figure(workshop: Workshop, result: dict, path: Path, samples: int = 4) -> None:
+    """The same captions in the same rows, a group of columns for each road, unseen ones marked."""
+    from matplotlib.figure import Figure
+
+    captions, unseen = show_captions(workshop.world)
+    every = [caption for caption in captions for _ in range(samples)]
+    group = samples * CELL - GAP + EDGE                        # all lengths in inches
+    size = (EDGE + LABEL + len(ROADS) * group, 1.3 + len(captions) * CELL + EDGE)
+    page = Figure(figsize=size, facecolor="white")
+    top = size[1] - 1.3
+    put_text(page, EDGE, size[1] - 0.36, title(result), fontsize=14, weight="bold")
+    put_text(page, EDGE, size[1] - 0.66, subtitle(result), fontsize=10, color=GREY)
+    for i, caption in enumerate(captions):
+        put_caption(page, EDGE + LABEL - 0.12, top - (i + 1) * CELL, caption, unseen[i])
+    for j, (model, line) in enumerate(result["roads"].items()):
+        left = EDGE + LABEL + j * group
+        images = draw_many(workshop, workshop.painter(model), every, workshop.seed)
+        put_text(page, left, top + 0.2, f"{model}: {line['seconds_for_64']:.1f} s for 64 pictures",
+                 fontsize=11)
+        for i, row in enumerate(images.split(samples)):
+            put_row(page, left, top - (i + 1) * CELL, row, unseen[i])
+    write(path, lambda temporary: page.savefig(temporary, dpi=150))
+
+
+def title(result: dict) -> str:
+    """Who draws how many captions right: the finding."""
+    unclip, dalle = (result["roads"][model] for model in ("unclip", "dalle"))
+    best = dalle[f"best_of_{BEST_OF}"]
+    return (f"unclip draws {percent(unclip['test'])} of captions right, dalle "
+            f"{percent(dalle['test'])} (best of {BEST_OF}: {percent(best['test'])})")
+
+
+def subtitle(result: dict) -> str:
+    unclip, dalle = (result["roads"][model] for model in ("unclip", "dalle"))
+    text = (f"read by a judge off {result['samples']} pictures each (best of {BEST_OF}: "
+            f"{dalle[f'best_of_{BEST_OF}']['samples']}); shown are the first samples")
+    if "unseen" in unclip:
+        text += (f"; unseen combinations: unclip {percent(unclip['unseen'])}, "
+                 f"dalle {percent(dalle['unseen'])}")
+    return text
+
+
+def percent(shares: dict[str, float]) -> str:
+    return f"{100 * shares['all']:.1f} %"

@@ -1,0 +1,253 @@
+r"""The demo: measure a road, and show it in one picture.
+
+in -> out   a Workshop and a road -> a table, a JSON file, a figure
+idea        Draw pictures for captions, among them combinations that the models were never shown,
+            let the judge read them, and put what it says above the pictures, so that beauty and
+            number stand together.
+left out    choosing the prettiest samples: the figure shows the first ones that come
+"""
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from minidalle.checkpoint import write
+from minidalle.dalle import rerank
+from minidalle.metrics import attribute_accuracy, clip_score, distances, diversity
+from minidalle.train import progress, seeded
+from minidalle.workshop.pictures import (
+    CELL,
+    EDGE,
+    GAP,
+    GREY,
+    LABEL,
+    put_caption,
+    put_picture,
+    put_row,
+    put_text,
+    show_captions,
+)
+from minidalle.workshop.recipes import ROADS, Workshop
+
+CHUNK = 250                    # pictures drawn at once: more saves no time on a CPU
+SAMPLES = {"smoke": 8, "cpu": 1000, "gpu": 1000}
+SECONDS = {"unclip": 0.03, "dalle": 0.01}          # to draw one picture, on two CPU cores
+
+
+def draw_many(workshop: Workshop, paint: Callable, captions: list[str], seed: int,
+              best_of: int = 1) -> Tensor:
+    """Pictures (B, 3, H, W) of many captions, drawn in chunks by a painter of the workshop, with a
+    progress bar. Of best_of = n pictures for each caption the one stays that CLIP likes best."""
+    generator, few = seeded(seed), max(1, CHUNK // best_of)
+    bar, parts = progress(len(captions), "drawing"), []
+    for i in range(0, len(captions), few):
+        some = captions[i:i + few]
+        images = paint([caption for caption in some for _ in range(best_of)], generator)
+        if best_of > 1:
+            ids = workshop.tokenizer.batch(some).to(images.device)
+            images = rerank(workshop.clip(), ids, images.unflatten(0, (-1, best_of)))
+        parts.append(images)
+        bar.update(len(some))
+    bar.close()
+    return torch.cat(parts)
+
+
+def measure(workshop: Workshop, paint: Callable, n: int, best_of: int = 1) -> dict:
+    """What the judge says of n pictures for each split, and CLIP. The captions and the real
+    pictures depend on n and the seed alone, so two painters get the same ones."""
+    world, judge, clip = workshop.world, workshop.judge(), workshop.clip()
+    generator = seeded(workshop.seed + 1, workshop.device)     # not the pictures of training
+    real, more = (world.batch(n, "test", generator) for _ in range(2))
+    features = judge.features(real.images)
+    floor = distances(features, judge.features(more.images))   # real against real
+    result = {"samples": n, "judge": attribute_accuracy(judge, real.images, real.factors)}
+    for split in world.splits[1:]:
+        batch = world.batch(n, split, generator)
+        images = draw_many(workshop, paint, batch.captions, workshop.seed, best_of)
+        result[split] = attribute_accuracy(judge, images, batch.factors)
+        if split == "test":
+            drawn = judge.features(images)
+            result |= distances(features, drawn)
+            result |= {f"{name}_floor": value for name, value in floor.items()}
+            ids = workshop.tokenizer.batch(batch.captions).to(workshop.device)
+            result["clip_score"] = clip_score(clip.encode_image(images), clip.encode_text(ids))
+            groups = batch.factors.unique(dim=0, return_inverse=True)[1]
+            if groups.bincount().max() > 1:    # of few pictures, no two may say the same
+                result["diversity"] = diversity(drawn, groups)
+    return result
+
+
+def score(workshop: Workshop, model: str, n: int | None = None) -> dict:
+    """A road in numbers: the content of demo.json."""
+    stages = ("judge", *ROADS[model])
+    workshop.make(stages)
+    began = time.perf_counter()
+    result = {"data": workshop.data, "model": model, "seed": workshop.seed,
+              "budget": workshop.budget}
+    result |= measure(workshop, workshop.painter(model), n or SAMPLES[workshop.budget])
+    result["seconds"] = with_total({stage: workshop.seconds[stage] for stage in stages}
+                                   | {"score": time.perf_counter() - began})
+    result["parameters"] = {stage: sum(p.numel() for p in workshop.models[stage].parameters())
+                            for stage in stages}
+    return result | {"peak_memory_bytes": peak_memory(), "machine": machine(workshop.device)}
+
+
+def with_total(seconds: dict[str, float]) -> dict[str, float]:
+    """Seconds of each part, rounded, and their sum. A loaded stage counts what it once took."""
+    parts = {name: round(s, 1) for name, s in seconds.items() if name != "total"}
+    return {**parts, "total": round(sum(parts.values()), 1)}
+
+
+def table(result: dict) -> str:
+    """The score as a text that fits a terminal."""
+    splits = [s for s in ("test", "unseen") if s in result]
+    lines = [aligned("", result["test"], 24)]
+    names = {"test": "test captions", "unseen": "unseen combinations"}
+    rows = [("real pictures, judged", result["judge"])]
+    for label, row in rows + [(names[s], result[s]) for s in splits]:
+        lines.append(aligned(label, (f"{value:.3f}" for value in row.values()), 24))
+    lines.append(f"FID {result['fid']:.3f} (floor {result['fid_floor']:.3f}), "
+                 f"precision {result['precision']:.3f} ({result['precision_floor']:.3f}), "
+                 f"recall {result['recall']:.3f} ({result['recall_floor']:.3f}), "
+                 f"CLIP score {result['clip_score']:.3f}")
+    lines.append("seconds, training included: "
+                 + ", ".join(f"{k} {v:.0f}" for k, v in result["seconds"].items()))
+    lines.append(f"{result['samples']} pictures a row, seed {result['seed']}, "
+                 f"{sum(result['parameters'].values()) / 1e6:.1f} M parameters, "
+                 f"{(result['peak_memory_bytes'] or 0) / 1e9:.2f} GB, {result['machine']}")
+    return "\n".join(lines + smoke_note(result))
+
+
+def aligned(label: str, cells: Iterable[str], width: int) -> str:
+    """A line of a table: a label so many letters wide, and its cells below each other."""
+    return f"{label:{width}}" + "".join(f"{cell:>9}" for cell in cells)
+
+
+def smoke_note(result: dict) -> list[str]:
+    return ["smoke budget: nothing was learnt, not even by the judge, so no number counts"] \
+        if result["budget"] == "smoke" else []
+
+
+def demo(workshop: Workshop, model: str, picture: Path) -> dict:
+    """Train or load every stage, score, and write the figure and the JSON file beside it."""
+    workshop.make(("judge", *ROADS[model]))
+    n = SAMPLES[workshop.budget] * len(workshop.world.splits[1:])
+    about = f", about {n * SECONDS[model]:.0f} s on two CPU cores"
+    workshop.say(f"score: what the judge reads off {n} drawn pictures"
+                 + about * (workshop.budget == "cpu"))
+    result = score(workshop, model)
+    began = time.perf_counter()
+    figure(workshop, result, picture)
+    result["seconds"] = with_total(result["seconds"] | {"figure": time.perf_counter() - began})
+    write_json(picture.with_suffix(".json"), result)
+    return result
+
+
+def write_json(path: Path, result: dict) -> None:
+    text = json.dumps(result, indent=1) + "\n"
+    write(path, lambda temporary: temporary.write_text(text))
+
+
+# ---- the figure -----------------------------------------------------------------------------
+
+def figure(workshop: Workshop, result: dict, path: Path, samples: int = 4) -> None:
+    """Captions in two columns with their samples, unseen ones marked; below, one being made."""
+    from matplotlib.figure import Figure
+
+    captions, unseen = show_captions(workshop.world)
+    which = len(captions) // 2 * samples                       # an unseen one, where there are any
+    every = [caption for caption in captions for _ in range(samples)]
+    making = making_unclip if result["model"] == "unclip" else making_dalle
+    images, (text, strip) = making(workshop, every, which)
+    rows = (len(captions) + 1) // 2
+    panel = LABEL + samples * CELL - GAP + EDGE                # all lengths in inches
+    page = Figure(figsize=(2 * panel, 0.9 + rows * CELL + 2.0), facecolor="white")
+    high = page.get_figheight()
+    put_text(page, EDGE, high - 0.36, _title(result), fontsize=15, weight="bold")
+    put_text(page, EDGE, high - 0.66, _subtitle(result), fontsize=10, color=GREY)
+    for i, caption in enumerate(captions):
+        left, bottom = i // rows * panel + LABEL, high - 0.9 - (i % rows + 1) * CELL
+        put_caption(page, left - 0.12, bottom, caption, unseen[i])
+        put_row(page, left, bottom, images[i * samples:(i + 1) * samples], unseen[i])
+    put_text(page, EDGE, 1.72, f"\u201c{every[which]}\u201d in the making: {text}", fontsize=10,
+             color=GREY)
+    cell = (page.get_figwidth() - 2 * EDGE + GAP) / 11
+    for k, (image, label) in enumerate(strip):
+        left = EDGE + k * cell
+        put_picture(page, left, 1.55 - cell, image, cell - GAP)
+        put_text(page, left + (cell - GAP) / 2, 1.42 - cell, label, ha="center", fontsize=8,
+                 color=GREY)
+    write(path, lambda temporary: page.savefig(temporary, dpi=150))
+
+
+Strip = tuple[str, list[tuple[Tensor, str]]]       # what it shows; its pictures, each with a label
+
+
+def making_unclip(workshop: Workshop, captions: list[str], which: int,
+                  shown: int = 9) -> tuple[Tensor, Strip]:
+    """Pictures, and how one of them was made: noise, ever less of it, small, large."""
+    trace: list = []
+    images = workshop.painter("unclip")(captions, seeded(workshop.seed), trace=trace)
+    steps = [round(k * (len(trace) - 1) / (shown - 1)) for k in range(shown)]
+    small, large = trace[-1][1][which], images[which]
+    sizes = [f"{image.shape[-1]}\u00d7{image.shape[-2]}" for image in (small, large)]
+    text = (f"the decoder turns noise into {sizes[0]} pixels in {len(trace)} steps, the upsampler "
+            f"makes {sizes[1]} of them")
+    pictures = [*(trace[k][0][which] for k in steps), small, large]
+    return images, (text, list(zip(pictures, ["noise", *[""] * (shown - 1), *sizes])))
+
+
+def making_dalle(workshop: Workshop, captions: list[str], which: int,
+                 shown: int = 9) -> tuple[Tensor, Strip]:
+    """Pictures, and how one of them was written: ever more rows of codes, what is to come grey."""
+    images = workshop.painter("dalle")(captions, seeded(workshop.seed))
+    config, strip = workshop.dvae().config, []
+    side = config.size // config.grid
+    for row in sorted({round(k * config.grid / (shown - 1)) for k in range(shown)}):
+        picture = images[which].clone()
+        picture[:, row * side:] = 0.6
+        strip.append((picture, f"{row} of {config.grid} rows"))
+    text = (f"the transformer writes {config.grid}\u00d7{config.grid} codes row by row, each of "
+            f"which becomes {side}\u00d7{side} pixels")
+    return images, (text, strip)
+
+
+def _title(result: dict) -> str:
+    who = {"unclip": "minidalle", "dalle": "minidalle's DALL-E"}[result["model"]]
+    text = f"{who} draws {100 * result['test']['all']:.1f} % of captions right"
+    if "unseen" in result:
+        text += f", and {100 * result['unseen']['all']:.1f} % of unseen combinations"
+    return text
+
+
+def _subtitle(result: dict) -> str:
+    if note := smoke_note(result):
+        return note[0]
+    names = [name for name in result["test"] if name != "all"]
+    return (f"right: {' and '.join(names)} as the caption says, read by a judge off "
+            f"{result['samples']} pictures each; shown are the first samples, not the best")
+
+
+# ---- where it ran ---------------------------------------------------------------------------
+
+def peak_memory() -> int | None:
+    """The most bytes that this process has held; None where the system does not say."""
+    try:
+        import resource
+    except ImportError:        # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
+
+
+def machine(device: torch.device) -> str:
+    """A line that says on what the numbers were made."""
+    kind = torch.cuda.get_device_name(device) if device.type == "cuda" else \
+        f"{platform.machine()} CPU"
+    return f"{kind}, {os.cpu_count()} cores, torch {torch.__version__}"

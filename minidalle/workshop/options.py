@@ -1,0 +1,217 @@
+"""What can be typed after python -m minidalle: the commands, their options, their help."""
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+from minidalle.data import WORLDS
+from minidalle.train import BUDGETS
+from minidalle.workshop.pictures import HALVES
+from minidalle.workshop.recipes import ROADS, STAGES
+
+EXAMPLES = """examples:
+  python -m minidalle demo                  train everything, score it, draw runs/demo.png
+  python -m minidalle draw "a red seven on blue" --out seven.png
+  python -m minidalle draw "a red seven on blue" "a pink 3 on black paper" --samples 4
+  python -m minidalle demo --data mnist     the same with handwritten digits
+  python -m minidalle compare               both models on the same captions: runs/compare.png
+  python -m minidalle draw --model dalle "a red seven on blue" --best 8
+  python -m minidalle draw --complete half.png "a red seven on blue"
+  python -m minidalle vary seven.png        other pictures of what is in this one
+  python -m minidalle edit seven.png "a red seven on blue" "a red seven on pink"
+  python -m minidalle inpaint seven.png "a red two on blue" --mask bottom
+  python -m minidalle train dalle           train (or load) this stage and what it learns from
+  python -m minidalle score                 measure what is trained
+  python -m minidalle grade hw/03*.ipynb    what passes in these notebooks of students
+
+The models are two roads from caption to picture: unclip, that of DALL-E 2 (stages clip, prior,
+decoder, upsampler), and dalle, that of DALL-E (stages clip, dvae, dalle). The judge measures, and
+arprior is the other prior of DALL-E 2, which lesson 12 compares with the first.
+
+A run belongs to its data, budget and seed: its models lie in runs/DATA-BUDGET-SEED, each with a
+CSV log and a picture of its loss. A second run loads them; --fresh trains anew; Ctrl-C stops a
+training, and the same command takes it up again."""
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands share the options that say which models are meant."""
+    line = argparse.ArgumentParser(
+        prog="python -m minidalle", epilog=EXAMPLES,
+        description="Captions become pictures, by models trained on this machine.",
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = line.add_subparsers(dest="command", required=True, metavar="command")
+
+    def command(name: str, help: str) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=help, description=help, parents=[common()])
+
+    demo = command("demo", "train or load every model, score them, draw the demo picture")
+    compare = command("compare", "train or load both roads; one table and one picture of both")
+    train = command("train", "train the models, or only some of them and what they need")
+    draw = command("draw", "draw captions with the trained models")
+    score = command("score", "measure the trained models with the judge")
+    for one in (demo, train, draw, score):
+        one.add_argument("--model", choices=ROADS, help="the road: unclip (default) or dalle")
+    train.add_argument("stages", nargs="*", metavar="stage",
+                       help=f"{', '.join(STAGES)} (default: judge and those of --model)")
+    for one in (score, compare):
+        one.add_argument("--samples", type=whole(4, 10 ** 6), help="pictures a row (default 1000)")
+    compare.add_argument("--json", type=Path, metavar="FILE",
+                         help="where the table is written as JSON (default: beside the picture)")
+    add_drawing(draw)
+    changing = [command(name, CHANGES[name]) for name in CHANGES]
+    for change, add in zip(changing, (add_vary, add_blend, add_edit, add_inpaint), strict=True):
+        add(change)
+        add_page(change)
+    checks = commands.add_parser("checks", help="list the exercises of the lessons",
+                                 description="List the exercises of the lessons, and the mistakes "
+                                             "that each of them knows by name.")
+    checks.add_argument("--json", action="store_true", help="as JSON, for programs")
+    add_grading(commands)
+    for needy in (draw, score, *changing):
+        needy.add_argument("--train", action="store_true", help="train first what is missing")
+    return line
+
+
+CHANGES = {                    # what a road can do to pictures: manipulate.py
+    "vary": "draw other pictures of what is in a picture",
+    "blend": "draw the pictures between two pictures",
+    "edit": "change a picture as one caption differs from another",
+    "inpaint": "draw a part of a picture anew, so that a caption holds"}
+
+
+def add_file(change: argparse.ArgumentParser, name: str = "file") -> None:
+    change.add_argument(name, type=Path, metavar="FILE",
+                        help="a square picture of any size; it is made as small as the models' own")
+
+
+def add_vary(vary: argparse.ArgumentParser) -> None:
+    add_file(vary)
+    vary.add_argument("--eta", type=number(0, 1), default=1.0, metavar="E",
+                      help="how much is drawn anew: 0 is the picture itself, 1 all that its vector "
+                           "does not say (default 1)")
+
+
+def add_blend(blend: argparse.ArgumentParser) -> None:
+    add_file(blend, "first")
+    add_file(blend, "second")
+
+
+def add_edit(edit: argparse.ArgumentParser) -> None:
+    add_file(edit)
+    edit.add_argument("before", help="a caption of the picture as it is, in quotation marks")
+    edit.add_argument("after", help="a caption of the picture as it should be")
+    edit.add_argument("--strength", type=number(0, 1), default=0.5, metavar="S",
+                      help="how far the last picture goes: 0 changes nothing, 1 forgets the "
+                           "picture (default 0.5)")
+
+
+def add_inpaint(inpaint: argparse.ArgumentParser) -> None:
+    add_file(inpaint)
+    inpaint.add_argument("caption", help="what the whole picture should show, in quotation marks")
+    inpaint.add_argument("--mask", required=True, metavar="MASK",
+                         help=f"where to draw: {', '.join(HALVES)}, or a picture that is white "
+                              "there and black where nothing may change")
+
+
+def add_page(change: argparse.ArgumentParser) -> None:
+    """The row of pictures that is written: first what was given."""
+    change.add_argument("--n", type=whole(1, 1000), default=8,
+                        help="pictures to draw (default 8)")
+    change.add_argument("--scale", type=whole(1, 64), default=8,
+                        help="screen pixels for each pixel of the picture (default 8)")
+
+
+GRADING = """Run each notebook afresh, in a process of its own, and say exercise by exercise what
+passes, with points. Only functions that the notebook itself defines count; where one is defined
+several times, the last counts."""
+
+CAREFUL = """This runs the students' code on this machine, with your rights: it can read, change and
+send whatever you can. Grade the work of strangers in a container, or on a machine with nothing to
+lose. And a function that calls the package's own answer passes, so glance at the code.
+
+The exit code is 0 if every file was graded, whatever its points, and 2 if some could not be: no
+notebook, or one of no known lesson. Linux and macOS only."""
+
+
+def add_grading(commands) -> None:
+    grade = commands.add_parser("grade", help="say what passes in students' notebooks",
+                                description=GRADING, epilog=CAREFUL,
+                                formatter_class=argparse.RawDescriptionHelpFormatter)
+    grade.add_argument("files", nargs="+", type=Path, metavar="FILE", help="a notebook (.ipynb)")
+    grade.add_argument("--csv", type=Path, metavar="FILE",
+                       help="write a table too: a row a notebook, a column an exercise")
+    grade.add_argument("--seconds", type=number(1, 10 ** 6), default=300, metavar="S",
+                       help="end a notebook after so many seconds; what was judged before stands "
+                            "(default 300)")
+    grade.add_argument("--budget", choices=BUDGETS, default="smoke",
+                       help="how long the notebooks train (default smoke: a handful of steps)")
+    grade.add_argument("--verbose", action="store_true", help="print what the student is told")
+
+
+def common() -> argparse.ArgumentParser:
+    """Options of every command: which models are meant, and where they are."""
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--data", choices=WORLDS, default="drawn",
+                        help="digits drawn from fonts (default), MNIST's digits, or CIFAR-10")
+    common.add_argument("--seed", type=whole(0, 2 ** 32 - 1), default=0,
+                        help="same seed, same picture (default 0)")
+    common.add_argument("--budget", choices=BUDGETS,
+                        help="how long to train: smoke (seconds, learns nothing), cpu (minutes), "
+                             "gpu; default: MINIDALLE_BUDGET, or gpu where there is one, else cpu")
+    common.add_argument("--out", type=Path, metavar="PATH",
+                        help="the folder of the models and of what is written (default runs); or, "
+                             "ending in .png, only the picture's file")
+    common.add_argument("--device", help="cuda, mps or cpu (default: the best one here)")
+    common.add_argument("--fresh", action="store_true",
+                        help="train anew, in place of what was trained before")
+    return common
+
+
+def add_drawing(draw: argparse.ArgumentParser) -> None:
+    """What is drawn, and the knobs: those left alone stay as the model has them."""
+    draw.add_argument("captions", nargs="+", metavar="caption",
+                      help="what to draw, each in quotation marks; one row of pictures for each")
+    draw.add_argument("--samples", type=whole(1, 1000), default=1,
+                      help="pictures for each caption (default 1)")
+    draw.add_argument("--scale", type=whole(1, 64), default=8,
+                      help="screen pixels for each pixel of the picture (default 8)")
+    draw.add_argument("--best", type=whole(1, 1000), default=1, metavar="N",
+                      help="draw N for each picture and keep the one that CLIP likes best")
+    draw.add_argument("--guidance", type=number(0, 100), metavar="G",
+                      help="how far to exaggerate the caption: 0 forgets it, 1 is as learnt "
+                           "(default 2)")
+    only = draw.add_argument_group("only with --model dalle")
+    only.add_argument("--temperature", type=number(0, 100), metavar="T",
+                      help="of the choice of codes: 0 takes the likeliest, 1 is as learnt "
+                           "(default 1)")
+    only.add_argument("--top-k", type=whole(1, 10 ** 6), metavar="K",
+                      help="choose among the K likeliest codes")
+    only.add_argument("--top-p", type=number(0.001, 1), metavar="P",
+                      help="choose among the likeliest codes that together reach the share P "
+                           "(default 0.9; 1 takes all)")
+    only.add_argument("--complete", type=Path, metavar="FILE",
+                      help="go on below the upper half of this square picture, or below all of a "
+                           "flatter one")
+
+
+def whole(least: int, most: int) -> Callable[[str], int]:
+    """For argparse: a text as a whole number between two others, both included."""
+    def read(text: str) -> int:
+        if not text.isdecimal() or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a whole number from {least} "
+                                             f"to {most}")
+        return int(text)
+    return read
+
+
+def number(least: float, most: float) -> Callable[[str], float]:
+    """For argparse: a text as a number between two others, both included."""
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")               # which lies nowhere
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a number from {least} to "
+                                             f"{most}")
+        return value
+    return read

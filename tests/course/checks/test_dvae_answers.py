@@ -1,0 +1,255 @@
+"""Lesson 07's exercises: right answers as they are met pass, wrong ones never do."""
+import math
+
+import numpy
+import pytest
+import torch
+import torch.nn.functional as F
+from asking import calls
+
+from minidalle.course.checks import judge
+
+SEEDS = range(5)
+
+
+# ---- right answers in styles that are met
+
+def kl_by_pytorch(log_q):
+    even = torch.full_like(log_q, -math.log(log_q.size(2)))
+    return F.kl_div(even, log_q, reduction="none", log_target=True).sum((1, 2))
+
+
+def kl_by_numpy(log_q):
+    q = numpy.exp(log_q.double().numpy())
+    return torch.from_numpy((q * (log_q.numpy() + numpy.log(q.shape[2]))).sum((1, 2))).float()
+
+
+def kl_place_by_place(log_q):
+    total = torch.zeros(len(log_q))
+    for n in range(log_q.size(1)):
+        q = log_q[:, n].exp()
+        total += (q * log_q[:, n]).sum(1) + math.log(q.size(1))
+    return total
+
+
+def noisy_with_eps(logits, u, tau):
+    """As many write it, against the logarithm of 0."""
+    return F.softmax((logits - torch.log(-torch.log(u + 1e-10) + 1e-10)) / tau, -1)
+
+
+def noisy_in_place(logits, u, tau):
+    x = logits.clone()
+    x -= u.log().neg().log()
+    x /= tau
+    return (x - x.logsumexp(-1, keepdim=True)).exp()
+
+
+def straight_by_scatter(soft):
+    hard = torch.zeros_like(soft).scatter_(-1, soft.argmax(-1, keepdim=True), 1)
+    return (hard - soft).detach() + soft
+
+
+def straight_by_maximum(soft):
+    hard = (soft == soft.amax(-1, keepdim=True)).float()
+    return hard.detach() - soft.detach() + soft
+
+
+def nearest_by_squares(z, book):
+    z, book = z.double(), book.double()
+    return (z.square().sum(1, keepdim=True) - 2 * z @ book.T + book.square().sum(1)).argmin(1)
+
+
+def perplexity_with_eps(codes, K):
+    p = F.one_hot(codes.flatten(), K).float().mean(0)
+    return torch.exp(-(p * torch.log(p + 1e-10)).sum())
+
+
+def perplexity_of_used(codes, K):
+    _, n = codes.unique(return_counts=True)
+    p = (n / n.sum()).numpy()
+    return 2 ** -(p * numpy.log2(p)).sum()
+
+
+STYLES = [
+    ("kl_to_uniform", kl_by_pytorch),
+    ("kl_to_uniform", kl_by_numpy),
+    ("kl_to_uniform", kl_place_by_place),
+    ("kl_to_uniform", lambda log_q: torch.einsum(
+        "bnk,bnk->b", log_q.exp(), log_q + math.log(log_q.size(-1)))),
+    ("kl_to_uniform", lambda log_q: log_q.size(1) * math.log(log_q.size(2))
+     - torch.special.entr(log_q.exp()).flatten(1).sum(1)),
+    ("gumbel_softmax", noisy_with_eps),
+    ("gumbel_softmax", noisy_in_place),
+    ("gumbel_softmax", lambda logits, u, tau: torch.softmax(
+        logits / tau - (-u.log()).log() / tau, dim=-1)),
+    ("gumbel_softmax", lambda logits, u, tau: ((logits - torch.tensor(
+        numpy.log(-numpy.log(u.double().numpy())))) / tau).softmax(-1)),
+    ("straight_through", straight_by_scatter),
+    ("straight_through", straight_by_maximum),
+    ("straight_through", lambda soft: torch.eye(soft.size(-1))[soft.argmax(-1)]
+     + soft - soft.detach()),
+    ("nearest", nearest_by_squares),
+    ("nearest", lambda z, book: ((z[:, None] - book[None]) ** 2).sum(-1).min(1).indices),
+    ("nearest", lambda z, book: (-torch.cdist(z.double(), book.double())).max(1)[1]),
+    ("nearest", lambda z, book: torch.stack([(book - row).norm(dim=1).argmin() for row in z])),
+    ("perplexity", perplexity_with_eps),
+    ("perplexity", perplexity_of_used),
+    ("perplexity", lambda codes, K: torch.distributions.Categorical(
+        probs=codes.flatten().bincount(minlength=K).double()).entropy().exp()),
+]
+
+
+@pytest.mark.parametrize("name, function", STYLES)
+def test_right_answers_in_other_styles_pass_on_many_seeds(name, function):
+    for seed in range(10):
+        assert judge(f"dvae.{name}", function, seed).passed
+
+
+# ---- wrong answers, and by which name they are told; None: by none, they are only refused
+
+def mean_of_all(log_q):
+    """The mean over places and codes together."""
+    return (log_q.exp() * (log_q + math.log(log_q.size(2)))).mean((1, 2))
+
+
+def rowwise(codes, K):
+    rows = codes.view(len(codes), -1)
+    return sum(perplexity_of_used(row, K) for row in rows) / len(rows)
+
+
+def entropy_by_loop(codes, K):
+    p = [(codes == k).float().mean() for k in range(K)]
+    return -sum(share * share.log() for share in p if share > 0)
+
+
+WRONG = [
+    ("kl_to_uniform", "summed over the batch", lambda log_q: kl_by_pytorch(log_q).sum(0)),
+    ("kl_to_uniform", "mean over the batch", lambda log_q: F.kl_div(
+        torch.full_like(log_q, -math.log(log_q.size(2))), log_q, log_target=True,
+        reduction="batchmean")),
+    ("kl_to_uniform", "KL(uniform || q)", lambda log_q: (
+        -math.log(log_q.size(2)) - log_q).mean(-1).sum(-1)),
+    ("kl_to_uniform", "sign turned", lambda log_q: torch.special.entr(log_q.exp()).sum((1, 2))
+     - log_q.size(1) * math.log(log_q.size(2))),
+    ("kl_to_uniform", "one number a place", lambda log_q: math.log(log_q.size(-1))
+     + torch.einsum("bnk,bnk->bn", log_q.exp(), log_q)),
+    ("kl_to_uniform", "bits", lambda log_q: torch.stack([(picture.exp() * (
+        picture / math.log(2) + math.log2(picture.size(1)))).sum() for picture in log_q])),
+    ("kl_to_uniform", "logarithm of a probability that is 0", lambda log_q: (
+        (q := log_q.exp()) * (q * q.size(2)).log()).sum((1, 2))),
+    ("kl_to_uniform", None, mean_of_all),
+    ("kl_to_uniform", None, lambda log_q: kl_by_pytorch(log_q).clamp(min=0.5)),
+    ("kl_to_uniform", None, lambda log_q: kl_by_pytorch(log_q.clamp(min=-5))),
+    ("gumbel_softmax", "noise subtracted", lambda logits, u, tau: (
+        (logits + torch.log(-torch.log(u))) / tau).softmax(-1)),
+    ("gumbel_softmax", "temperature on the logits only", lambda logits, u, tau: torch.softmax(
+        logits / tau - torch.log(-torch.log(u)), -1)),
+    ("gumbel_softmax", "temperature on the noise only", lambda logits, u, tau: torch.softmax(
+        logits - torch.log(-torch.log(u)) / tau, -1)),
+    ("gumbel_softmax", "softmax over the first dimension", lambda logits, u, tau: torch.softmax(
+        logits / tau - torch.log(-torch.log(u)) / tau, 0)),
+    ("gumbel_softmax", "one logarithm only", lambda logits, u, tau: F.softmax(
+        (logits + (1 / u).log()) / tau, -1)),
+    ("gumbel_softmax", None, lambda logits, u, tau: F.gumbel_softmax(logits, tau)),
+    ("gumbel_softmax", None, lambda logits, u, tau: F.one_hot(
+        (logits - (-u.log()).log()).argmax(-1), u.size(-1)).float()),
+    ("gumbel_softmax", None, lambda logits, u, tau: F.log_softmax(
+        (logits - (-u.log()).log()) / tau, -1)),
+    ("gumbel_softmax", None, lambda logits, u, tau: noisy_with_eps(logits, u, max(tau, 0.1))),
+    ("gumbel_softmax", None, lambda logits, u, tau: noisy_with_eps(logits, u, min(tau, 1.0))),
+    ("straight_through", "rounded", lambda soft: (soft > 0.5).float()),
+    ("straight_through", "one-hot of whole numbers",
+     lambda soft: (soft == soft.amax(-1, keepdim=True)).long()),
+    ("straight_through", "soft added and not taken away",
+     lambda soft: soft + torch.eye(soft.size(-1))[soft.argmax(-1)].detach()),
+    ("straight_through", "the number of the code", lambda soft: soft.max(-1).indices),
+    ("straight_through", "the smallest", lambda soft: torch.eye(soft.size(-1))[soft.argmin(-1)]),
+    ("straight_through", None, lambda soft: soft == soft.amax(-1, keepdim=True)),
+    ("straight_through", None, lambda soft: (20 * soft).softmax(-1)),
+    ("straight_through", None, lambda soft: soft - straight_by_scatter(soft).detach()),
+    ("straight_through", None, lambda soft: torch.eye(soft.size(-1))[soft.argmax(-1)] - soft),
+    ("nearest", "farthest", lambda z, book: (z[:, None] - book).norm(dim=2).max(1).indices),
+    ("nearest", "the largest dot product", lambda z, book: torch.einsum(
+        "nd,kd->nk", z, book).max(1).indices),
+    ("nearest", "the nearest in angle", lambda z, book: (
+        F.normalize(z) @ F.normalize(book).T).argmax(-1)),
+    ("nearest", "sizes summed in place of squares",
+     lambda z, book: torch.cdist(z, book, p=1).argmin(-1)),
+    ("nearest", "the vector in place of its number", lambda z, book: torch.stack(
+        [book[(book - row).norm(dim=1).argmin()] for row in z])),
+    ("nearest", "the nearest vector for each code", lambda z, book: torch.stack(
+        [(z - code).norm(dim=1).argmin() for code in book])),
+    ("nearest", None, lambda z, book: torch.cdist(z, book).argsort(1)[:, 1]),
+    ("nearest", None, lambda z, book: torch.cdist(z, book, p=math.inf).argmin(1)),
+    ("nearest", None, lambda z, book: torch.cdist(z, book[:-1]).argmin(1)),
+    ("nearest", None, lambda z, book: torch.cdist(z, book).argmin(1).float()),
+    ("nearest", None, lambda z, book: torch.cdist(z, book).argmin()),
+    ("perplexity", "the entropy itself", entropy_by_loop),
+    ("perplexity", "the number of codes in use", lambda codes, K: codes.unique().numel() * 1.0),
+    ("perplexity", "sign turned", lambda codes, K: 1 / perplexity_of_used(codes, K)),
+    ("perplexity", "2 to the power of nats", lambda codes, K: 2 ** entropy_by_loop(codes, K)),
+    ("perplexity", "NaN for unused codes", lambda codes, K: torch.exp(-sum(
+        p * p.log() for p in F.one_hot(codes.flatten(), K).float().mean(0)))),
+    ("perplexity", "as a share of K", lambda codes, K: perplexity_of_used(codes, K) / K),
+    ("perplexity", None, lambda codes, K: float(K)),
+    ("perplexity", None, rowwise),
+    ("perplexity", None, lambda codes, K: torch.tensor([perplexity_of_used(codes, K)])),
+    ("perplexity", None, lambda codes, K: perplexity_of_used(codes[codes > 0], K)
+     if codes.any() else 1.0),
+]
+
+
+@pytest.mark.parametrize("name, mistake, function", WRONG)
+def test_wrong_answers_never_pass_and_known_mistakes_have_their_name(name, mistake, function):
+    for seed in SEEDS:
+        verdict = judge(f"dvae.{name}", function, seed)
+        assert not verdict.passed and verdict.mistake == mistake
+
+
+# ---- one-hot is right, and nothing can be learnt
+
+HARD = [
+    ("no gradient reaches soft", lambda soft: torch.eye(soft.size(-1))[soft.argmax(-1)]),
+    ("no gradient reaches soft", lambda soft: torch.eye(soft.size(-1))[soft.argmax(-1)]
+     + soft - soft),
+    ("no gradient reaches soft", lambda soft: straight_by_scatter(soft.detach())),
+    ("reaches soft is wrong", lambda soft: torch.eye(soft.size(-1))[soft.argmax(-1)]
+     + soft.detach() - soft),
+    ("reaches soft is wrong", lambda soft: torch.eye(soft.size(-1))[soft.argmax(-1)]
+     + 2 * (soft - soft.detach())),
+]
+
+
+@pytest.mark.parametrize("words, function", HARD)
+def test_one_hot_rows_that_cut_the_gradient_off_or_turn_it_are_told_so(words, function):
+    for seed in SEEDS:
+        verdict = judge("dvae.straight_through", function, seed)
+        assert verdict.state == "detached" and words in verdict.message
+
+
+# ---- the inputs
+
+def test_every_check_of_nearest_meets_one_vector_squares_both_ends_and_ways_that_disagree():
+    for seed in SEEDS:
+        rounds = calls("dvae.nearest", seed)
+        assert any(len(z) == 1 for z, _ in rounds) and any(len(z) < len(b) for z, b in rounds)
+        assert any(len(z) == len(b) == b.shape[1] for z, b in rounds)
+        z, book = rounds[0]
+        assert {0, len(book) - 1} <= set(nearest_by_squares(z, book).tolist())
+
+
+def test_every_check_of_perplexity_meets_codes_unused_all_used_evenly_used_and_one_alone():
+    for seed in SEEDS:
+        found = [(perplexity_of_used(codes, K), codes.unique().numel(), K)
+                 for codes, K in calls("dvae.perplexity", seed)]
+        assert any(used < K for _, used, K in found)
+        assert any(p < used - 0.1 and used == K for p, used, K in found)
+        assert any(p == pytest.approx(K) for p, _, K in found)
+        assert any(p == pytest.approx(1) for p, _, K in found)
+
+
+def test_every_check_of_the_kl_meets_a_uniform_picture_and_probabilities_that_are_0():
+    for seed in SEEDS:
+        found = [log_q for log_q, in calls("dvae.kl_to_uniform", seed)]
+        assert any(kl_by_pytorch(log_q).abs().min() < 1e-5 for log_q in found)
+        assert any((log_q.exp() == 0).any() for log_q in found)

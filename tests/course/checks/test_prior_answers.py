@@ -1,0 +1,260 @@
+"""Lesson 12's exercises: right answers as they are met pass, wrong ones never do."""
+import math
+
+import numpy
+import pytest
+import torch
+import torch.nn.functional as F
+from asking import calls
+
+from minidalle.course.checks import judge
+
+SEEDS = range(5)
+
+
+# ---- right answers in styles that are met
+
+def better_in_place(a, b, text):
+    out = b.clone()
+    rows = torch.einsum("be,be->b", a - b, text) > 0
+    out[rows] = a[rows]
+    return out
+
+
+def better_by_index(a, b, text):
+    both = torch.stack([a, b])                                              # (2, B, E)
+    return both[(both * text).sum(-1).argmax(0), torch.arange(len(a))]
+
+
+def by_svd(vectors, m):
+    mean = vectors.mean(0, keepdim=True)
+    U, S, Vh = torch.linalg.svd(vectors - mean, full_matrices=False)
+    return U[:, :m] * S[:m] @ Vh[:m] + mean
+
+
+def by_eigh(vectors, m):
+    mean = vectors.mean(dim=0)
+    x = vectors - mean
+    axes = torch.linalg.eigh(x.T @ x / (len(x) - 1)).eigenvectors[:, -m:]
+    return mean + x @ (axes @ axes.T)
+
+
+def by_numpy(vectors, m):
+    values, columns = numpy.linalg.eig(numpy.cov(vectors.numpy(), rowvar=False))
+    axes = torch.from_numpy(columns.real[:, numpy.argsort(-values.real)[:m]]).float()
+    return (vectors - vectors.mean(0)) @ axes @ axes.T + vectors.mean(0)
+
+
+def clamped_first(x, low, high, K):
+    share = (torch.clamp(x, low, high) - low) / (high - low)
+    return (share * K).long().clamp(max=K - 1)
+
+
+def by_bucketize(x, low, high, K):
+    steps = torch.arange(1, K) / K
+    columns = [torch.bucketize(column.contiguous(), a + steps * (b - a), right=True)
+               for column, a, b in zip(x.unbind(-1), low, high)]
+    return torch.stack(columns, -1)
+
+
+def by_floor_division(x, low, high, K):
+    codes = (x - low) // ((high - low) / K)
+    codes[codes < 0] = 0
+    codes[codes >= K] = K - 1
+    return codes.to(torch.int64)
+
+
+STYLES = [
+    ("gap", lambda text, image: torch.dist(text.mean(0), image.mean(0))),
+    ("gap", lambda text, image: (text - image).mean(0).norm()),
+    ("gap", lambda text, image: float(numpy.linalg.norm(
+        text.numpy().mean(0) - image.numpy().mean(0)))),
+    ("gap", lambda text, image: (text.double().sum(0) / len(text)
+                                 - image.double().sum(0) / len(image)).square().sum() ** 0.5),
+    ("to_unit_variance", lambda z: z * z.size(-1) ** 0.5),
+    ("to_unit_variance", lambda z: z * torch.tensor(float(z.shape[1])).sqrt()),
+    ("to_unit_variance", lambda z: F.normalize(z) * numpy.sqrt(z.shape[-1])),
+    ("to_unit_variance", lambda z: z / z.square().mean(1, keepdim=True).sqrt()),
+    ("to_unit_variance", lambda z: z.clone().mul_(math.sqrt(len(z[0])))),
+    ("better_of_two", better_in_place),
+    ("better_of_two", better_by_index),
+    ("better_of_two", lambda a, b, text: torch.stack(
+        [p if p @ t > q @ t else q for p, q, t in zip(a, b, text)])),
+    ("better_of_two", lambda a, b, text: torch.where(
+        ((a * text).sum(1) - (b * text).sum(1) > 0).unsqueeze(1), a, b)),
+    ("reconstruct", by_svd),
+    ("reconstruct", by_eigh),
+    ("reconstruct", by_numpy),
+    ("reconstruct", lambda vectors, m: by_svd(vectors.double(), m)),
+    ("quantise", clamped_first),
+    ("quantise", by_bucketize),
+    ("quantise", by_floor_division),
+    ("quantise", lambda x, low, high, K: torch.floor(
+        (x.double() - low) * K / (high - low)).clip(0, K - 1).int()),
+]
+
+
+@pytest.mark.parametrize("name, function", STYLES)
+def test_right_answers_in_other_styles_pass_on_many_seeds(name, function):
+    for seed in range(10):
+        assert judge(f"prior.{name}", function, seed).passed
+
+
+# ---- wrong answers, and by which name they are told; None: by none, they are only refused
+
+def smallest(vectors, m):
+    mean = vectors.mean(0)
+    axes = torch.linalg.eigh((vectors - mean).T.cov()).eigenvectors[:, :m]
+    return (vectors - mean) @ axes @ axes.T + mean
+
+
+def rows_of_table(vectors, m):
+    mean = vectors.mean(0)
+    axes = torch.linalg.eigh(torch.cov(vectors.T))[1][-m:]
+    return (vectors - mean) @ axes.T @ axes + mean
+
+
+def of_raw_products(vectors, m):
+    axes = torch.linalg.eigh(vectors.T @ vectors)[1][:, -m:]
+    return vectors @ axes @ axes.T
+
+
+def no_way_back(vectors, m):
+    x = vectors - vectors.mean(0)
+    return x @ torch.linalg.svd(x, full_matrices=False)[2][:m].T
+
+
+def mean_of_each(vectors, m):
+    mean = vectors.mean(1, keepdim=True)
+    x = vectors - mean
+    axes = torch.linalg.svd(x, full_matrices=False)[2][:m]
+    return x @ axes.T @ axes + mean
+
+
+WRONG = [
+    ("gap", "squared", lambda text, image: sum((text.mean(0) - image.mean(0)) ** 2)),
+    ("gap", "the mean distance of the pairs",
+     lambda text, image: F.pairwise_distance(text, image, eps=0).mean()),
+    ("gap", "one minus the cosine", lambda text, image: 1 - torch.dot(
+        F.normalize(text.mean(0), dim=0), F.normalize(image.mean(0), dim=0))),
+    ("gap", "the means brought to length one", lambda text, image: torch.dist(
+        F.normalize(text.sum(0), dim=0), F.normalize(image.sum(0), dim=0))),
+    ("gap", "divided by the root of E", lambda text, image: F.mse_loss(
+        text.mean(0), image.mean(0)).sqrt()),
+    ("gap", "the mean distance of all with all",
+     lambda text, image: torch.cdist(text.double(), image.double()).mean()),
+    ("gap", None, lambda text, image: (text.mean() - image.mean()).abs()),
+    ("gap", None, lambda text, image: text.mean(0) - image.mean(0)),
+    ("gap", None, lambda text, image: text.mean(0).norm() - image.mean(0).norm()),
+    ("gap", None, lambda text, image: (text * image).sum(1).mean()),
+    ("gap", None, lambda text, image: torch.dist(text, image)),
+    ("gap", None, lambda text, image: torch.dist(text.median(0)[0], image.median(0)[0])),
+    ("to_unit_variance", "times E", lambda z: F.normalize(z) * z.size(1)),
+    ("to_unit_variance", "the root of the batch", lambda z: z * z.size(0) ** 0.5),
+    ("to_unit_variance", "divided by the deviation of the table", lambda z: z / z.std()),
+    ("to_unit_variance", "each entry standardised",
+     lambda z: (z - z.mean(0)) / (z.var(0) if len(z) > 1 else 0 * z[0] / 0).sqrt()),
+    ("to_unit_variance", "each vector standardised",
+     lambda z: torch.stack([(row - row.mean()) / row.std() for row in z])),
+    ("to_unit_variance", None, lambda z: F.layer_norm(z, z.shape[1:])),
+    ("to_unit_variance", None, lambda z: z * math.log(z.size(1))),
+    ("to_unit_variance", None, lambda z: z * z.numel() ** 0.5),
+    ("to_unit_variance", None, lambda z: z * math.sqrt(z.size(1) - 1)),
+    ("to_unit_variance", None, lambda z: z + 1),
+    ("better_of_two", "the worse one", lambda a, b, text: better_by_index(a, b, -text)),
+    ("better_of_two", "one choice for the batch", lambda a, b, text: max(
+        (a, b), key=lambda x: (x * text).sum().item())),
+    ("better_of_two", "the nearer one", lambda a, b, text: torch.where(
+        ((a - text) ** 2).sum(1, True) < ((b - text) ** 2).sum(1, True), a, b)),
+    ("better_of_two", "the larger cosine", lambda a, b, text: better_in_place(
+        F.normalize(a), F.normalize(b), text) * torch.where(
+            ((F.normalize(a) - F.normalize(b)) * text).sum(1) > 0, a.norm(dim=1),
+            b.norm(dim=1))[:, None]),
+    ("better_of_two", "the choice laid along the entries", lambda a, b, text: torch.where(
+        torch.einsum("be,be->b", a, text) > torch.einsum("be,be->b", b, text), a, b)),
+    ("better_of_two", "entry by entry the larger one", lambda a, b, text: torch.stack(
+        [a, b]).amax(0)),
+    ("better_of_two", None, lambda a, b, text: torch.where(
+        (a.norm(dim=1) > b.norm(dim=1))[:, None], a, b)),
+    ("better_of_two", None, lambda a, b, text: ((a * text).sum(1) < (b * text).sum(1)).long()),
+    ("better_of_two", None, lambda a, b, text: F.normalize(better_in_place(a, b, text))),
+    ("better_of_two", None, lambda a, b, text: torch.where(
+        ((a * b).sum(1) > 0)[:, None], a, b)),
+    ("better_of_two", None, lambda a, b, text: torch.where(
+        ((a @ text.T).amax(1) > (b @ text.T).amax(1))[:, None], a, b)),
+    ("reconstruct", "the smallest axes", smallest),
+    ("reconstruct", "rows in place of columns", rows_of_table),
+    ("reconstruct", "not centred", of_raw_products),
+    ("reconstruct", "numbers along the axes", no_way_back),
+    ("reconstruct", "the mean not added back",
+     lambda vectors, m: by_svd(vectors, m) - vectors.mean(0)),
+    ("reconstruct", "the first entries", lambda vectors, m: F.pad(
+        vectors[:, :m], (0, vectors.size(1) - m))),
+    ("reconstruct", None, mean_of_each),
+    ("reconstruct", None, lambda vectors, m: vectors.mean(0).expand_as(vectors)),
+    ("reconstruct", None, lambda vectors, m: by_svd(vectors.T, min(m, vectors.size(1))).T),
+    ("reconstruct", None, lambda vectors, m: F.normalize(by_svd(vectors, m))),
+    ("reconstruct", None, lambda vectors, m: torch.cat(
+        [vectors[:, :m], vectors[:, m:].mean(0).expand(len(vectors), -1)], 1)),
+    ("quantise", "rounded", lambda x, low, high, K: torch.round(
+        (x - low) / ((high - low) / K)).clamp(0, K - 1).long()),
+    ("quantise", "rounded to K levels", lambda x, low, high, K: torch.round(
+        (x.clamp(low, high) - low) / (high - low) * (K - 1)).long()),
+    ("quantise", "K - 1 buckets", lambda x, low, high, K: (
+        (x.clamp(low, high) - low) * ((K - 1) / (high - low))).add(1e-4).long()),
+    ("quantise", "clamped at K", lambda x, low, high, K: (
+        (x.clamp(low, high) - low) / (high - low) * K).long()),
+    ("quantise", "cut off and not clamped",
+     lambda x, low, high, K: ((x - low) / ((high - low) / K)).int()),
+    ("quantise", "one range for all axes", lambda x, low, high, K: by_floor_division(
+        x, low.amin().expand_as(low), high.amax().expand_as(high), K)),
+    ("quantise", "low not taken away",
+     lambda x, low, high, K: (x / (high - low) * K).floor().clamp(0, K - 1).long()),
+    ("quantise", None, lambda x, low, high, K: clamped_first(x, x.amin(), x.amax(), K)),
+    ("quantise", None, lambda x, low, high, K: clamped_first(x, low, high, K) % (K - 1)),
+    ("quantise", None, lambda x, low, high, K: by_floor_division(x, low, high, K)
+     * ((x >= low) & (x <= high))),
+    ("quantise", None, lambda x, low, high, K: clamped_first(x, 0 * low, high, K)),
+    ("quantise", None, lambda x, low, high, K: ((x - low) / (high - low) * K).floor().long() % K),
+    ("quantise", None, lambda x, low, high, K: ((x - low) / (high - low) * K).floor()
+     .long().clamp(max=K - 1)),
+]
+
+
+# an eigenvector may point either way, and what these make of it may not be what the bank does
+OF_EITHER_SIGN = ("rows in place of columns", "numbers along the axes")
+
+
+@pytest.mark.parametrize("name, mistake, function", WRONG)
+def test_wrong_answers_never_pass_and_known_mistakes_have_their_name(name, mistake, function):
+    for seed in SEEDS:
+        verdict = judge(f"prior.{name}", function, seed)
+        assert not verdict.passed
+        assert verdict.mistake == mistake or mistake in OF_EITHER_SIGN
+
+
+# ---- the inputs
+
+def test_the_axes_of_every_cloud_are_well_apart_and_the_mean_is_not_0():
+    for seed in SEEDS:
+        for vectors, m in calls("prior.reconstruct", seed):
+            assert len(vectors) > vectors.shape[1] >= m
+            values = torch.linalg.eigvalsh(vectors.double().T.cov())
+            assert (values[1:] / values[:-1]).min() > 2 and vectors.mean(0).norm() > 0.5
+
+
+def test_every_check_of_the_prior_meets_one_vector_and_as_many_as_entries():
+    for name in ("gap", "to_unit_variance", "better_of_two"):
+        for seed in SEEDS:
+            shapes = [args[0].shape for args in calls(f"prior.{name}", seed)]
+            assert any(B == 1 for B, E in shapes) and any(B == E for B, E in shapes)
+
+
+def test_every_check_of_buckets_hits_both_ends_both_edges_and_lies_outside_on_both_sides():
+    for seed in SEEDS:
+        for x, low, high, K in calls("prior.quantise", seed)[:1]:
+            assert {0, K - 1} <= set(by_bucketize(x, low, high, K).flatten().tolist())
+            assert (x < low - (high - low)).any() and (x > high + (high - low)).any()
+        rounds = calls("prior.quantise", seed)
+        assert any((x == high).any() and (x == low).any() for x, low, high, _ in rounds)
+        assert any(x.ndim == 1 for x, *_ in rounds) and any(x.ndim == 3 for x, *_ in rounds)

@@ -1,0 +1,496 @@
+"""Grading: the right points for right and wrong notebooks, and nothing for those that cheat.
+
+Children cost seconds, so a notebook here holds as many cases as do not disturb each other.
+"""
+import csv
+import json
+import math
+import re
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import numpy
+import pytest
+import torch
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from minidalle.course import grade
+from minidalle.course.checks import exercises, judge, judged
+from minidalle.course.checks.messages import LIMIT, MOST, Line, packed, plain, rebuilt, unpacked
+from minidalle.course.checks.running import Failure, Outcome, ask
+from minidalle.course.commands import main
+from minidalle.course.grade import Grade, Limits, graded, harmless, lesson_of, read_notebook, report
+
+SHORT = Limits(total=60, cell=1, function=0.5, grace=1)
+HEAD = "import math, os, sys, time\nimport torch\nfrom minidalle.course.checks import check"
+RIGHT = {
+    "softmax": """def softmax(x):
+    e = (x - x.amax(-1, keepdim=True)).exp()
+    return e / e.sum(-1, keepdim=True)""",
+    "attention": """def attention(q, k, v):
+    return (q @ k.mT / math.sqrt(q.shape[-1])).softmax(-1) @ v""",
+    "causal_mask": """def causal_mask(new, all):
+    return torch.ones(new, all, dtype=torch.bool).tril(all - new)""",
+    "masked_attention": """def masked_attention(q, k, v, mask):
+    scores = (q @ k.mT / math.sqrt(q.shape[-1])).masked_fill(~mask, -math.inf)
+    return scores.softmax(-1) @ v""",
+    "split_heads": """def split_heads(x, heads):
+    return x.unflatten(-1, (heads, -1)).transpose(1, 2)""",
+    "cached_step": """def cached_step(q, k, v, keys, values):
+    keys, values = torch.cat([keys, k], 2), torch.cat([values, v], 2)
+    mask = causal_mask(q.shape[2], keys.shape[2])
+    return masked_attention(q, keys, values, mask), keys, values"""}
+
+
+def notebook(path: Path, *cells: str, metadata: dict | None = None) -> Path:
+    """A notebook file of these code cells, with a line of text before them."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    page = new_notebook(cells=[new_markdown_cell("text"), *map(new_code_cell, cells)],
+                        metadata=metadata or {})
+    nbformat.write(page, path)
+    return path
+
+
+def checked(name: str) -> str:
+    return f"check('transformer.{name}', {name})"
+
+
+def states(done: Grade) -> dict[str, str]:
+    """The state of each exercise, without the name of the file that it comes from."""
+    return {name.partition(".")[2]: one.mistake or one.state for name, one in done.verdicts.items()}
+
+
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+
+# ---- what comes of a notebook ---------------------------------------------------------------
+
+@pytest.fixture(scope="module")
+def perfect(tmp_path_factory) -> Path:
+    cells = [cell for name, source in RIGHT.items() for cell in (source, checked(name))]
+    return notebook(tmp_path_factory.mktemp("perfect") / "03_transformer.ipynb", HEAD, *cells)
+
+
+def test_a_perfect_notebook_gets_all_points_and_is_told_so_in_a_line_an_exercise(
+        perfect, tmp_path, capsys):
+    before = sorted(perfect.parent.rglob("*"))
+    table = tmp_path / "new" / "grades.csv"
+    assert main(["grade", str(perfect), "--csv", str(table)]) == 0
+    out, err = capsys.readouterr()
+    first, *rest = out.splitlines()
+    assert first == f"{perfect}: 12 of 12 points" and not err
+    assert rest[0] == "  1 of 1  transformer.softmax           passed" and len(rest) == 6
+    assert all(line.endswith(" passed") for line in rest)
+    row, = csv.DictReader(table.open())
+    assert (row["lesson"], row["points"], row["out_of"], row["note"]) == (
+        "03_transformer", "12", "12", "")
+    assert [row[f"transformer.{name}"] for name in RIGHT] == 6 * ["passed"]
+    assert float(row["seconds"]) > 0
+    assert sorted(perfect.parent.rglob("*")) == before         # and nothing is left lying about
+
+
+def test_each_kind_of_failure_is_told_and_disturbs_no_other(tmp_path):
+    """One notebook of many troubles; behind each of them a right answer still passes."""
+    done = graded(notebook(
+        tmp_path / "03_transformer_anna.ipynb", HEAD, "raise ValueError('before the exercises')",
+        "def softmax(x):\n    return x.softmax(0)", checked("softmax"),
+        "def attention(q, k, v):\n    q /= math.sqrt(q.shape[-1])\n"
+        "    return (q @ k.mT).softmax(-1) @ v",
+        "print('transformer.attention: passed')", "while True: pass", "exit()", "sys.exit(0)",
+        "from minidalle.transformer import causal_mask", checked("causal_mask"),
+        f"{RIGHT['masked_attention']}\n1 / 0", RIGHT["split_heads"],
+        "def split_heads(x, heads):\n    while True: pass", "%matplotlib inline\n!true",
+        "def cached_step(q, k, v, keys, values):\n    raise NotImplementedError"), limits=SHORT)
+    assert states(done) == {
+        "softmax": "sums to 1 over the columns", "attention": "mutates",
+        "causal_mask": "undefined", "masked_attention": "broken", "split_heads": "timeout",
+        "cached_step": "unwritten"}
+    assert done.total == 0 and done.out_of == 12 and not done.note
+    said = report(done, verbose=True)
+    assert "0 of 1  transformer.softmax           sums to 1 over the columns\n" in said
+    assert "Your columns sum to 1, and the rows should." in said
+    assert "not defined: no cell has def causal_mask\n" in said
+    assert "its cell stopped with ZeroDivisionError: division by zero\n" in said
+    assert "not written yet\n" in said and "line 2, in split_heads\n" in said
+    assert "Your columns" not in report(done)
+
+
+def test_a_helper_that_is_not_written_is_not_blamed_on_the_function_that_calls_it(tmp_path):
+    done = graded(notebook(
+        tmp_path / "03_transformer.ipynb", HEAD, RIGHT["masked_attention"],
+        "def causal_mask(new, all):\n    raise NotImplementedError", RIGHT["cached_step"]))
+    assert done.verdicts["transformer.causal_mask"].state == "unwritten"
+    assert states(done)["cached_step"] == "calls causal_mask, which is not written yet"
+    assert "  0 of 3  transformer.cached_step       calls causal_mask, which is" in report(done)
+
+
+def test_right_numbers_through_which_nothing_can_be_learnt_are_worth_no_point(tmp_path):
+    done = graded(notebook(
+        tmp_path / "04_clip.ipynb", HEAD, "def unit(x):\n    return x / x.norm(dim=1)[:, None]",
+        "def logits(images, texts, log_scale):\n"
+        "    return math.exp(log_scale) * unit(images) @ unit(texts).T",
+        "torch.set_grad_enabled(False)",
+        "def loss_with_repeats(logits, same):\n    target = same / same.sum(1)\n"
+        "    loss = torch.nn.functional.cross_entropy\n"
+        "    return (loss(logits, target) + loss(logits.T, target)) / 2"))
+    assert states(done) == {
+        "unit": "passed", "logits": "detached", "contrastive_loss": "undefined",
+        "repeats": "undefined", "loss_with_repeats": "passed", "zero_shot": "undefined"}
+    said = report(done, verbose=True)
+    assert "0 of 2  clip.logits             lets no gradient through\n" in said
+    assert "but no gradient reaches log_scale." in said and done.total == 4
+
+
+FORGED = """
+import json
+from minidalle.course import checks
+from minidalle.course.checks import answers, messages, running
+for module in (checks, running):
+    for name in ("judge", "judged", "compared", "alike"):
+        setattr(module, name, lambda *_: checks.Verdict("a", "passed", None, "a"))
+answers.difference = checks.difference = lambda *_: None
+torch.allclose = torch.isclose = torch.equal = lambda *_, **__: torch.tensor(True)
+torch.Tensor.__eq__ = lambda *_: True
+check = lambda *_: print("passed")
+print("03_transformer.ipynb: 12 of 12 points\\n  1 of 1  transformer.softmax  passed")
+forged = {"id": "ready", "error": None, "reply": ["", "", [], 5 * [[True, {"tuple": []}, None]]]}
+for number in range(3, 64):
+    try:
+        os.write(number, b"passed\\n\\xff\\x00[[[\\n" + json.dumps(forged).encode() + b"\\n{")
+    except OSError:
+        pass
+"""
+
+
+def test_forged_reports_patched_checks_and_garbage_in_every_socket_change_no_verdict(tmp_path):
+    path = notebook(tmp_path / "03_transformer.ipynb", HEAD, FORGED, RIGHT["softmax"],
+                    "def attention(q, k, v):\n    return v", "check('transformer.attention', 0)",
+                    "class Equal:\n    def __eq__(self, other):\n        return True",
+                    "def causal_mask(new, all):\n    return Equal()",
+                    "def split_heads(x, heads):\n    print('passed')\n    return x",
+                    "steps = 0\nos.fork()", *8 * ["steps += 1"],
+                    "if os.fork() == 0:\n    time.sleep(600)",
+                    "import pathlib\nfor file in pathlib.Path().iterdir():\n    file.unlink()",
+                    "print(10 ** 7 * 'a')",
+                    "from minidalle.transformer import attention, split_heads",
+                    f"{RIGHT['masked_attention']}\nassert steps == 8")
+    done = graded(path, limits=Limits(cell=10, function=0.5, grace=1))
+    assert not path.exists() and not done.note
+    assert states(done) == {
+        "softmax": "passed", "attention": "wrong", "causal_mask": "type",
+        "masked_attention": "passed", "split_heads": "shape", "cached_step": "undefined"}
+    assert done.total == 3
+
+
+def alive(mark: str) -> bool:
+    """Whether a process still runs that has this word on its command line."""
+    found = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout
+    return any(mark in line and "sleep" in line for line in found.splitlines())
+
+
+DEAF = """while True:
+    try:
+        while True: time.sleep(0.01)
+    except BaseException:
+        pass"""
+
+
+@pytest.mark.parametrize("killer, why", [
+    ("os._exit(0)", "its process ended"),
+    (f"import subprocess\nsubprocess.Popen(['sleep', '98765.4321'])\n{DEAF}",
+     "it could not be interrupted")], ids=["exit", "loop"])
+def test_what_was_judged_before_the_notebook_was_stopped_stands_and_the_rest_is_not_reached(
+        tmp_path, killer, why):
+    start = time.monotonic()
+    done = graded(notebook(tmp_path / "03_transformer.ipynb", HEAD, RIGHT["softmax"], killer,
+                           RIGHT["attention"]), limits=SHORT)
+    assert {name: states(done)[name] for name in ("softmax", "attention", "causal_mask")} == {
+        "softmax": "passed", "attention": "unreached", "causal_mask": "undefined"}
+    assert done.note == f"the notebook was stopped in code cell 3: {why}"
+    assert "not reached: the notebook was stopped in code cell 3\n" in report(done)
+    assert time.monotonic() - start < 40 and not alive("98765.4321")
+
+
+@pytest.mark.parametrize("body, state, total", [
+    ("os.kill(os.getpid(), 9)", "crashed", 60), (DEAF, "timeout", 0.3)], ids=["kill", "loop"])
+def test_a_function_that_ends_the_notebook_is_the_one_that_is_told(tmp_path, body, state, total):
+    body = "\n".join(f"    {line}" for line in body.splitlines())
+    done = graded(notebook(tmp_path / "03_transformer.ipynb", "import os, time",
+                           f"def softmax(x):\n{body}", RIGHT["attention"]),
+                  limits=Limits(total, cell=1, function=0.5, grace=1))
+    assert (states(done)["softmax"], states(done)["attention"]) == (state, "unreached")
+    assert "stopped in code cell 2" in done.note
+
+
+def test_the_last_definition_counts_and_a_failed_one_does_not_fall_back(tmp_path, monkeypatch):
+    """With a process that only says what it is asked: which cells lead to a question, and when."""
+    asked = []
+
+    class Talk:
+        def run(self, source):
+            asked.append("run")
+            return "NameError: x" if "broken" in source else None
+
+        def judge(self, exercise):
+            asked.append(exercise.name)
+            return judge(exercise.name, exercise.function)
+
+    tasks = {one.name.partition(".")[2]: one for one in exercises() if "transf" in one.name}
+    cells = [RIGHT["softmax"], "pass", f"broken\n{RIGHT['softmax']}", RIGHT["split_heads"]]
+    verdicts = {}
+    made = [tasks.keys() & grade.definitions(source) for source in cells]
+    assert grade.run_cells(Talk(), cells, made, tasks, verdicts) == ""
+    assert asked == ["run", "transformer.softmax", "run", "run", "run", "transformer.split_heads"]
+    assert verdicts["transformer.softmax"].state == "broken"
+    assert verdicts["transformer.split_heads"].passed
+
+
+def test_without_an_exercise_nothing_is_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(grade, "Apart", None)
+    done = graded(notebook(tmp_path / "04_clip.ipynb", "os._exit(1)"))
+    assert set(states(done).values()) == {"undefined"} and done.total == 0 < done.out_of
+
+
+@pytest.mark.parametrize("source, names", [
+    ("def f(x):\n    def g(): pass", {"f"}), ("f = lambda x: x", set()),
+    ("from a import f", set()), ("class A:\n    def f(self): pass", set()),
+    ("%matplotlib inline\n!ls\ndef f(x): pass", {"f"}), ("%%time\ndef f(x): pass", {"f"}),
+    ("%%writefile a.py\ndef f(x): pass", set()), ("def f(x):\n  return (", {"f"}),
+    ("'def f(x)'", set()), ("text = '''\ndef f(x): pass\n'''", set()), ("f?", set()),
+    ("(" * 5000, set()), ("\0", set()), ("@cache\ndef f(x): pass\nawait f()", {"f"})])
+def test_only_what_a_cell_defines_at_its_top_level_counts(source, names):
+    assert grade.definitions(source) == names
+
+
+# ---- what is no notebook, and which lesson it is --------------------------------------------
+
+@pytest.mark.parametrize("text, words", [
+    (None, "there is no such file"), (b"", "is empty"), (b"{", "is no JSON"),
+    (b"\xff\xfe\x00", "is no JSON"), (b"[" * 10 ** 6, "is no JSON"), (b"[]", "JSON, but not"),
+    (b"3", "JSON, but not"), (b'{"nbformat": 4}', "JSON, but not"),
+    (b'{"nbformat": 3, "worksheets": []}', "format 3, and 4 is needed"),
+    (b'{"nbformat": 4, "cells": [3]}', "JSON, but not"),
+    (b'{"nbformat": 4, "cells": [{"source": [3]}]}', "JSON, but not"),
+    (b'{"nbformat": 4, "cells": {}}', "JSON, but not"),
+    (b'{"nbformat": 4, "cells": [], "metadata": 3}', "which lesson it is cannot be told")])
+def test_what_is_no_notebook_gets_no_points_and_a_reason(tmp_path, text, words):
+    path = tmp_path / "work.ipynb"
+    if text is not None:
+        path.write_bytes(text)
+    done = graded(path)
+    assert words in done.note and done.lesson == "" and (done.total, done.out_of) == (0, 0)
+    assert re.fullmatch(rf"{path}: 0 points, [^\n]+", report(done))
+
+
+def test_files_that_are_none_do_not_stop_the_others_and_the_exit_code_says_so(tmp_path, capsys):
+    empty = notebook(tmp_path / "05_metrics.ipynb")
+    table = tmp_path / "grades.csv"
+    table.write_text("old")
+    assert main(["grade", str(tmp_path), str(empty), str(tmp_path / "=1+1.ipynb"),
+                 str(notebook(tmp_path / "04_clip.ipynb")), "--csv", str(table)]) == 2
+    lines = [line for line in capsys.readouterr().out.splitlines() if not line.startswith("  ")]
+    assert lines == [f"{tmp_path}: 0 points, it is a folder, or another thing that is no file",
+                     f"{empty}: 0 of {worth('05_metrics')} points",
+                     f"{tmp_path}/=1+1.ipynb: 0 points, there is no such file",
+                     f"{tmp_path}/04_clip.ipynb: 0 of {worth('04_clip')} points"]
+    header, *rows = csv.reader(table.open())
+    lessons = ("04_clip", "05_metrics")
+    names = [one.name for one in exercises() if one.lesson in lessons]
+    assert header == ["file", "lesson", "points", "out_of", *names, "seconds", "note"]
+    assert [row[1] for row in rows] == ["", "05_metrics", "", "04_clip"]
+    for row in rows:
+        assert row[4:-2] == ["undefined" if one.lesson == row[1] else "" for one in exercises()
+                             if one.lesson in lessons]
+    assert rows[0][-1].startswith("it is a folder") and len(rows) == 4
+
+
+def worth(lesson: str) -> int:
+    return sum(one.points for one in exercises() if one.lesson == lesson)
+
+
+@pytest.mark.parametrize("cell, harmed", [
+    ("=1+1", True), ("+1", True), ("-1", True), ("@A1", True), ("\t=1", True), ("\r\n=1", True),
+    ("anna", False), ("a=1", False), (12, False)])
+def test_no_cell_of_the_table_is_a_formula(cell, harmed):
+    assert harmless(cell).startswith("'") is harmed
+    assert re.match(r"[\s=+@-]", harmless(cell)) is None
+
+
+def test_nothing_that_a_student_chose_can_start_a_line_or_speak_to_the_terminal():
+    found = Grade(Path("a\nforged: 12 of 12 points\033[2J"), note="x\ny")
+    assert report(found) == "a forged: 12 of 12 points [2J: 0 points, x y"
+
+
+@pytest.mark.parametrize("name, lesson, source, found", [
+    ("03_transformer.ipynb", None, "", "03_transformer"),
+    ("03_transformer (2).ipynb", None, "check('clip.unit', unit)", "03_transformer"),
+    ("anna.ipynb", None, "check('clip.unit', unit)", "04_clip"),
+    ("anna.ipynb", None, 'check( "clip.unit", u)\ncheck("clip.unit", u)\ncheck("data.parse", p)',
+     "04_clip"),
+    ("03_transformer.ipynb", "04_clip", "", "04_clip"), ("anna.ipynb", "00_map", "", "00_map"),
+    ("03_transformer.ipynb", 3, "", "03_transformer"),
+    ("04_clip.ipynb", "nonsense", "", "04_clip")])
+def test_the_lesson_is_told_by_metadata_then_name_then_checks(
+        tmp_path, name, lesson, source, found):
+    metadata = {} if lesson is None else {"minidalle": {"lesson": lesson}}
+    path = notebook(tmp_path / name, source, metadata=metadata)
+    assert lesson_of(read_notebook(path), path) == found
+
+
+@pytest.mark.parametrize("name", ["grades.ipynb", "grades", "grades.txt"])
+def test_the_table_is_written_over_nothing_that_is_no_table(tmp_path, capsys, name):
+    work = notebook(tmp_path / "04_clip.ipynb")
+    assert main(["grade", str(work), "--csv", str(tmp_path / name)]) == 2
+    assert re.fullmatch(r"minidalle: --csv is [^\n]+\n", capsys.readouterr().err)
+    assert main(["grade", str(work), "--csv", str(tmp_path / "a.csv" / "b.csv")]) == 0
+    assert main(["grade", str(work), "--csv", str(tmp_path / "a.csv")]) == 2
+    assert "is a folder" in capsys.readouterr().err
+
+
+def test_ctrl_c_ends_the_grading_and_keeps_what_was_graded(tmp_path, capsys, monkeypatch):
+    first, second = (notebook(tmp_path / name) for name in ("04_clip.ipynb", "05_metrics.ipynb"))
+
+    def stopping(path, *rest):
+        if path == second:
+            raise KeyboardInterrupt
+        return graded(path, *rest)
+    monkeypatch.setattr(grade, "graded", stopping)
+    table = tmp_path / "grades.csv"
+    assert main(["grade", str(first), str(second), "--csv", str(table)]) == 130
+    assert "1 of 2 files were graded" in capsys.readouterr().err
+    assert len(list(csv.reader(table.open()))) == 2
+
+
+def test_the_help_warns_that_strangers_code_is_run(capsys):
+    with pytest.raises(SystemExit):
+        main(["grade", "--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "with your rights" in said and "in a container" in said
+    assert "a function that calls the package's own answer passes" in said
+
+
+# ---- the same as tests ----------------------------------------------------------------------
+
+def test_pytest_gives_one_test_an_exercise_and_fails_with_its_message(perfect, tmp_path):
+    none = tmp_path / "none.ipynb"
+    words = ["-m", "pytest", "-p", "no:cacheprovider", Path(__file__).parents[1] / "student",
+             "--notebook", perfect, "--notebook", none.name]
+    done = subprocess.run([sys.executable, *words], text=True, capture_output=True, cwd=tmp_path,
+                          timeout=120)
+    assert "1 failed, 6 passed" in done.stdout, done.stdout + done.stderr
+    assert "none.ipynb: there is no such file" in done.stdout and done.returncode == 1
+
+
+# ---- messages -------------------------------------------------------------------------------
+
+VALUES = [
+    None, True, 3, 2 ** 70, -0.5, math.inf, "caf\u00e9 \ud800", b"\x00\xff", [1, [2.0]], (1, (2,)),
+    {(1, 2): [3], "a": None}, torch.randn(2, 3), torch.tensor(3), torch.zeros(0, 2),
+    torch.ones(2, dtype=torch.bool), torch.randn(3, dtype=torch.bfloat16),
+    torch.randn(2, 2, dtype=torch.cfloat).mH, torch.arange(6).view(2, 3).T, numpy.ones((2, 2)),
+    numpy.float32(1.5), numpy.bool_(True), numpy.array(2)]
+
+
+@pytest.mark.parametrize("value", VALUES, ids=lambda value: type(value).__name__)
+def test_values_come_back_as_they_went(value):
+    back = rebuilt(json.loads(json.dumps(plain(value))))
+    assert type(back) is type(value)
+    if isinstance(value, torch.Tensor):
+        assert back.dtype == value.dtype and torch.equal(back, value)
+    elif isinstance(value, numpy.ndarray):
+        assert back.dtype == value.dtype and numpy.array_equal(back, value)
+    else:
+        assert back == value
+
+
+def unwritten(*given):
+    raise NotImplementedError
+
+
+@pytest.mark.parametrize("answer", [
+    unwritten, lambda x: unwritten(x),
+    lambda x: x, lambda x: x.tolist(), lambda x: x.numpy(), lambda x: judge, lambda x: None,
+    lambda x: x.to_sparse(), lambda x: torch.zeros(MOST + 1), lambda x: x.double().softmax(-1),
+    lambda x: x.zero_(), lambda x: {}[3], lambda x: [[x]], lambda x: Path("a"), lambda x: x.half(),
+    lambda x: x.to("meta"), lambda x: numpy.float64(1), lambda x, y: x, lambda x: 1j])
+def test_a_verdict_is_the_same_through_the_pipe_as_in_the_notebook(answer):
+    softmax = next(one for one in exercises() if one.name == "transformer.softmax")
+    calls = softmax.calls(torch.Generator().manual_seed(0))
+    reply = ask(answer, calls, 10)
+    sent = unpacked(json.loads(json.dumps(packed(reply))))
+    assert judged(softmax, calls, sent, 10) == judged(softmax, calls, reply, 10)
+
+
+def test_every_right_answer_is_small_enough_to_be_sent_whole():
+    def largest(value):
+        parts = value.values() if isinstance(value, dict) else value
+        return value.numel() if isinstance(value, torch.Tensor) else max(
+            map(largest, parts), default=0) if isinstance(value, (list, tuple, dict)) else 1
+
+    for exercise in exercises():
+        for args in exercise.calls(torch.Generator().manual_seed(0)):
+            assert largest([exercise.function(*args), args]) < MOST / 10
+
+
+@pytest.mark.parametrize("data", [
+    None, 3, [], ["passed", "", [], []], ["", "", [], [3]], ["", "", [], [[1, 2]]],
+    ["", "", [], [[{"tensor": "float32", "shape": [10 ** 30]}, [], None]]],
+    ["", "", [], [[{"tensor": "nn", "shape": [], "data": ""}, [], None]]],
+    ["", "", [], [[{"tensor": "float32", "shape": [2], "data": "AAAA"}, [], None]]],
+    ["", "", [], [[{"evil": 1}, [], None]]], ["", "", [], [[{"dict": [[[1], 2]]}, [], None]]],
+    ["", "", [], [[{"object": 3, "text": ""}, [], None]]], ["", "", [], [[1, [], [1, 2]]]]])
+def test_nonsense_is_refused_with_an_ordinary_error(data):
+    with pytest.raises((ValueError, TypeError, RuntimeError)):
+        unpacked(data)
+
+
+def test_a_forged_tensor_of_any_size_takes_no_memory():
+    huge = {"tensor": "float32", "shape": [10 ** 6, 10 ** 6], "data": None}
+    reply = unpacked(["", "", [], 5 * [[huge, [], None]]])
+    softmax = next(one for one in exercises() if one.name == "transformer.softmax")
+    calls = softmax.calls(torch.Generator().manual_seed(0))
+    assert judged(softmax, calls, reply, 10).state == "shape"
+
+
+@pytest.fixture
+def ends():
+    one, other = socket.socketpair()
+    with one, other:
+        yield Line(one), other
+
+
+def test_a_line_that_is_no_message_is_passed_over(ends):
+    line, other = ends
+    other.sendall(b"passed\n\xff\n[1]\n" + b"[" * 10 ** 4 + b'\n{"a": 1}\n')
+    Line(other).send({"b": 2})
+    assert [line.receive(1), line.receive(1)] == [{"a": 1}, {"b": 2}]
+
+
+def test_silence_and_a_flood_of_nonsense_end_in_time(ends):
+    line, other = ends
+    with pytest.raises(TimeoutError):
+        line.receive(0.05)
+    line.waiting.extend([b"x"] * 10 ** 6)
+    start = time.monotonic()
+    with pytest.raises(TimeoutError):
+        line.receive(0.05)
+    assert time.monotonic() - start < 1
+
+
+def test_a_line_without_an_end_is_given_up_on(ends):
+    line, other = ends
+    line.begun = bytearray(LIMIT)
+    other.sendall(b"x")
+    with pytest.raises(ConnectionError):
+        line.receive(1)
+
+
+def test_a_failure_of_the_same_words_is_the_same_wherever_it_happened():
+    assert Failure("KeyError", "'a'", ("line 1",), False) == Failure("KeyError", "'a'")
+    assert Outcome(error=Failure("KeyError", "'a'")) != Outcome(error=Failure("ValueError", "'a'"))

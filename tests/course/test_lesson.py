@@ -1,0 +1,171 @@
+"""What lessons share: budget, seed, small trainings, the card, and the band of what is expected."""
+import base64
+import importlib.util
+import io
+import json
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from minidalle.course import lesson as lessons
+from minidalle.course.lesson import Lesson, number, show, table
+from minidalle.train import FitConfig
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """A lesson's world: an empty folder to stand in, runs of its own, the smoke budget."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(lessons, "ROOT", tmp_path / "nowhere")
+    monkeypatch.setenv("MINIDALLE_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setenv("MINIDALLE_BUDGET", "smoke")
+    monkeypatch.setenv("MINIDALLE_QUIET", "1")
+    monkeypatch.delenv("MINIDALLE_SEED", raising=False)
+    with plt.rc_context():
+        yield tmp_path
+
+
+def tool():
+    spec = importlib.util.spec_from_file_location("lessons_tool", ROOT / "tools" / "lessons.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def expect(folder: Path, seconds=100, band=(0.8, 0.9)) -> None:
+    known = {"03_transformer": {"smoke": {"seconds": seconds, "machine": "a machine", "metrics": {
+        "accuracy": {"value": 0.85, "band": list(band)}}}}}
+    (folder / "expected.json").write_text(json.dumps(known))
+
+
+@pytest.mark.parametrize("budget, value", [("smoke", 1), ("cpu", 2), ("gpu", 3)])
+def test_pick_gives_the_value_of_the_budget(here, monkeypatch, budget, value):
+    monkeypatch.setenv("MINIDALLE_BUDGET", budget)
+    assert Lesson("x").pick(1, 2, 3) == value
+    assert Lesson("x").pick(1, 2) == min(value, 2)
+
+
+def test_seed_and_runs_come_from_the_environment(here, monkeypatch):
+    monkeypatch.setenv("MINIDALLE_SEED", "7")
+    one = Lesson("x")
+    assert (one.seed, one.runs) == (7, here / "runs")
+
+
+def test_train_gives_the_same_curve_twice_and_keeps_no_file(here):
+    """So a cell that was run again trains anew, from the same start to the same end."""
+    class Line(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.slope = nn.Parameter(torch.zeros(1))
+
+        def loss(self, x, generator=None):
+            return (self.slope * x - 3 * x).square().mean()
+
+    one = Lesson("x")
+    config = FitConfig(steps=30, batch=8, lr=0.3, decay=0)
+    curves = [one.train(model, lambda n, g: torch.randn(n, generator=g), config)
+              for model in (Line(), Line())]
+    assert curves[0] == curves[1] and [step for step, _ in curves[0]] == [10, 20, 30]
+    assert curves[0][-1][1] < curves[0][0][1]
+    assert not (here / "runs").exists()
+
+
+def test_card_shows_the_band_and_marks_what_is_outside(here, capsys):
+    expect(here)
+    Lesson("03_transformer").card({"accuracy": 0.85}, {"accuracy": 0.1}, {"accuracy": 0.3})
+    inside = capsys.readouterr().out
+    assert "0.800 to 0.900" in inside and "outside" not in inside
+    assert "0.100" in inside and "0.300" in inside and "mean nothing" in inside
+    Lesson("03_transformer").card({"accuracy": 0.95})
+    assert "<- outside" in capsys.readouterr().out
+
+
+def test_card_keeps_what_came_out_as_json(here):
+    Lesson("03_transformer").card({"accuracy": 0.5, "steps": 3}, broken={"accuracy": 0.2})
+    card = json.loads((here / "runs" / "cards" / "03_transformer-smoke-0.json").read_text())
+    assert card["metrics"] == {"accuracy": 0.5, "steps": 3}
+    assert card["reference"] == {"chance": {}, "broken": {"accuracy": 0.2}}
+    assert card["seconds"] >= 0 and "cores" in card["machine"]
+
+
+def test_a_lesson_says_how_long_it_takes_only_if_that_was_measured(here, capsys, monkeypatch):
+    monkeypatch.delenv("MINIDALLE_QUIET")
+    Lesson("03_transformer")
+    assert "measured" not in capsys.readouterr().out
+    expect(here, seconds=95)
+    Lesson("03_transformer")
+    assert "measured: 2 min (a machine)" in capsys.readouterr().out
+    monkeypatch.setenv("MINIDALLE_QUIET", "1")
+    Lesson("03_transformer")
+    assert "min" not in capsys.readouterr().out.removeprefix("03_transformer")
+
+
+@pytest.mark.parametrize("value, text", [(None, "-"), (3, "3"), (0.12345, "0.123"),
+                                         (12.345, "12.3")])
+def test_numbers_have_three_digits_behind_the_point_below_ten(value, text):
+    assert number(value) == text
+
+
+def test_table_says_that_nothing_is_expected_yet():
+    assert "not measured yet" in table({"loss": 1.0}, {}, {}, {})[1]
+
+
+def test_map_and_show_draw_without_a_screen(here):
+    before = plt.get_fignums()
+    Lesson("03_transformer").map()
+    assert any(text.get_text() == "03 transformer" and text.get_color() == "white"
+               for text in plt.gcf().axes[0].texts)
+    show(torch.zeros(5, 3, 8, 8), list("abcde"), columns=3)
+    axes = plt.gcf().axes
+    assert [one.get_title() for one in axes] == ["a", "b", "c", "d", "e", ""]
+    assert len(axes[4].images) == 1 and not axes[5].images
+    for figure in set(plt.get_fignums()) - set(before):
+        plt.close(figure)
+
+
+def test_band_is_as_wide_again_as_the_seeds_spread_and_shares_stay_shares():
+    band = tool().band
+    assert band([2.0, 2.2, 2.4]) == [1.6, 2.8]
+    assert band([0.98, 1.0, 0.96]) == [0.92, 1.0]
+    assert band([16.0, 16.0, 16.0]) == [15.68, 16.32]     # no narrower than a fiftieth each way
+    assert band([16, 16, 16]) == [16, 16] and band([15, 16]) == [14, 17]
+
+
+def test_clean_leaves_no_widget_and_no_version():
+    notebook = tool().nbformat.v4.new_notebook(metadata={"widgets": {}, "language_info": {
+        "name": "python", "version": "3.11.7"}})
+    widget, text = ({"output_type": "display_data", "metadata": {}, "data": {kind: "x"}}
+                    for kind in (tool().WIDGET, "text/plain"))
+    notebook.cells = [tool().nbformat.v4.new_code_cell("x", outputs=[widget, text],
+                                                       metadata={"execution": {}})]
+    clean = tool().clean(notebook)
+    assert [list(one["data"]) for one in clean.cells[0].outputs] == [["text/plain"]]
+    assert "widgets" not in clean.metadata and clean.metadata.language_info == {"name": "python"}
+    assert clean.cells[0].metadata == {}
+
+
+def test_pictures_are_stored_in_256_colours_and_never_larger():
+    def encoded(array):
+        file = io.BytesIO()
+        Image.fromarray(array).save(file, "PNG")
+        return base64.b64encode(file.getvalue()).decode()
+
+    def opened(picture):
+        return Image.open(io.BytesIO(base64.b64decode(picture))).convert("RGB")
+    smaller = tool().smaller
+    noisy = numpy.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=numpy.uint8)
+    flat = numpy.full((8, 8, 3), 200, dtype=numpy.uint8)
+    for array in (noisy, flat):
+        before = encoded(array)
+        after = smaller(before)
+        assert len(after) <= len(before) and opened(after).size == array.shape[1::-1]
+    assert len(smaller(encoded(noisy))) < 0.7 * len(encoded(noisy))
+    # few colours stay what they are
+    assert (numpy.asarray(opened(smaller(encoded(flat)))) == flat).all()

@@ -1,0 +1,39 @@
+"""The three floors of the house: who may import from whom."""
+import ast
+from pathlib import Path
+
+import pytest
+
+import minidalle
+
+ROOM = Path(minidalle.__file__).parent
+FLOORS = ("", "workshop", "course")        # an arrow goes from a later one to an earlier one
+FILES = sorted(path for path in ROOM.rglob("*.py") if path != ROOM / "__main__.py")
+
+
+def floor(parts: tuple[str, ...]) -> int:
+    """Which floor a module below minidalle/ belongs to, by the parts of its name."""
+    return FLOORS.index(parts[0]) if parts and parts[0] in FLOORS else 0
+
+
+def imported(tree: ast.AST) -> list[tuple[str, ...]]:
+    """The modules of this package that a file imports, without the package's own name."""
+    names = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+    return [tuple(name.split("."))[1:] for name in names if name.split(".")[0] == "minidalle"]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOM)))
+def test_no_file_imports_from_a_later_floor(path):
+    here = floor(path.relative_to(ROOM).parts)
+    later = [parts for parts in imported(ast.parse(path.read_text())) if floor(parts) > here]
+    assert not later, f"{path.name} imports from {'.'.join(later[0])}, a later floor"
+
+
+def test_the_rule_finds_an_arrow_that_goes_back():
+    tree = ast.parse("from minidalle.course import check\nimport minidalle.workshop.demo")
+    assert [floor(parts) for parts in imported(tree)] == [2, 1]

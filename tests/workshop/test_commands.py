@@ -1,0 +1,803 @@
+"""The command line as a person meets it: what it writes, what it says, how it ends."""
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from urllib.error import URLError
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from minidalle import dalle, data, download, manipulate
+from minidalle.checkpoint import FORMAT, read_checkpoint, write
+from minidalle.course.checks import listing
+from minidalle.course.commands import main
+from minidalle.train import seeded
+from minidalle.workshop import recipes
+from minidalle.workshop.commands import folder_and_picture
+from minidalle.workshop.pictures import to_pixels
+from minidalle.workshop.recipes import Workshop
+
+pytestmark = pytest.mark.usefixtures("quick")
+
+COMMANDS = ("demo", "compare", "train", "draw", "vary", "blend", "edit", "inpaint", "score")
+STAGES = ("judge", "clip", "prior", "decoder", "upsampler")    # of the demo, without --model
+SEVEN = "a red seven on blue"
+
+
+def call(command: str, *words, out: Path, **options) -> int:
+    """main() at the smoke budget, on the CPU: the exit code."""
+    more = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+    return main([command, *map(str, words), "--budget", "smoke", "--device", "cpu",
+                 "--out", str(out), *more])
+
+
+def shell(*words, **environment) -> subprocess.CompletedProcess:
+    """python -m minidalle, in a process of its own."""
+    return subprocess.run([sys.executable, "-m", "minidalle", *map(str, words)], timeout=120,
+                          capture_output=True, encoding="utf-8", env={**ENVIRONMENT, **environment})
+
+
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]),
+               "OMP_NUM_THREADS": "1", "PYTHONIOENCODING": "utf-8"}
+
+
+@pytest.fixture
+def runs(smoke, tmp_path) -> Path:
+    """A copy of what the small demo trained, to spoil at will."""
+    shutil.copytree(smoke.models, tmp_path / "runs" / smoke.models.name)
+    return tmp_path / "runs"
+
+
+@pytest.fixture
+def no_training(monkeypatch):
+    def fit(*args):
+        raise AssertionError("a training was started")
+    monkeypatch.setattr(recipes, "fit", fit)
+
+
+@pytest.fixture
+def trained(monkeypatch) -> list[str]:
+    """The stages that are trained from here on."""
+    names, fit = [], recipes.fit
+
+    def noting(model, batch, config, seed, path, settings):
+        names.append(path.stem)
+        return fit(model, batch, config, seed, path, settings)
+    monkeypatch.setattr(recipes, "fit", noting)
+    return names
+
+
+def same_weights(a: Path, b: Path) -> bool:
+    a, b = read_checkpoint(a)["model"], read_checkpoint(b)["model"]
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def says_one_sentence(error: str) -> bool:
+    """One line that begins with our name; no traceback."""
+    return bool(re.fullmatch(r"minidalle: [^\n]+\n", error))
+
+
+# ---- demo -----------------------------------------------------------------------------------
+
+def test_demo_writes_a_large_picture_that_opens(smoke):
+    assert smoke.code == 0
+    with Image.open(smoke.folder / "demo.png") as picture:
+        picture.load()
+        assert picture.format == "PNG" and min(picture.size) >= 900
+
+
+def test_demo_json_has_the_agreed_keys(smoke):
+    result = json.loads((smoke.folder / "demo.json").read_text())
+    agreed = {"data", "seed", "samples", "test", "unseen", "fid", "fid_floor", "seconds",
+              "peak_memory_bytes", "machine"}
+    assert agreed <= result.keys()
+    assert set(result["test"]) == set(result["unseen"]) == {"digit", "ink", "paper", "all"}
+    assert list(result["seconds"]) == [*STAGES, "score", "figure", "total"]
+    assert smoke.trained == set(STAGES)                        # and nothing of the other road
+    assert result["data"] == "drawn" and result["seed"] == 0
+    assert all(0 <= share <= 1 for split in ("test", "unseen") for share in result[split].values())
+
+
+def test_demo_says_each_stage_in_its_order_and_prints_the_table_of_demo_json(smoke):
+    lines, result = smoke.out.splitlines(), json.loads((smoke.folder / "demo.json").read_text())
+    assert [line.split(":")[0] for line in lines[:6]] == [*STAGES, "score"]
+    assert all("training 4 steps" in line for line in lines[:5])
+    for label, split in (("test captions", "test"), ("unseen combinations", "unseen")):
+        row = next(line for line in lines if line.startswith(label))
+        assert row.removeprefix(label).split() == [f"{v:.3f}" for v in result[split].values()]
+    assert f"FID {result['fid']:.3f} (floor {result['fid_floor']:.3f})" in smoke.out
+    assert smoke.out.endswith(f"picture: {smoke.folder / 'demo.png'}\n"
+                              f"figures: {smoke.folder / 'demo.json'}\n")
+
+
+def test_a_second_demo_loads_every_model_says_so_and_measures_the_same(
+        smoke, runs, no_training, capsys):
+    assert call("demo", out=runs) == 0
+    said = capsys.readouterr().out
+    for stage in STAGES:
+        assert f"{stage}: loaded from {runs / 'drawn-smoke-0' / stage}.pt" in said
+    first, second = (json.loads((folder / "demo.json").read_text())
+                     for folder in (smoke.folder, runs))
+    changing = {"seconds", "peak_memory_bytes"}
+    assert {k: v for k, v in first.items() if k not in changing} \
+        == {k: v for k, v in second.items() if k not in changing}
+    assert (runs / "demo.png").read_bytes() == (smoke.folder / "demo.png").read_bytes()
+
+
+def test_demo_of_the_other_road_writes_files_of_its_own_and_needs_nothing_of_the_first(
+        runs, no_training, capsys):
+    for stage in ("prior", "decoder", "upsampler"):
+        (runs / "drawn-smoke-0" / f"{stage}.pt").unlink()
+    assert call("demo", out=runs, model="dalle") == 0
+    result, said = json.loads((runs / "demo-dalle.json").read_text()), capsys.readouterr().out
+    assert list(result["seconds"]) == ["judge", "clip", "dvae", "dalle", "score", "figure", "total"]
+    assert result["model"] == "dalle" and f"picture: {runs / 'demo-dalle.png'}\n" in said
+    with Image.open(runs / "demo-dalle.png") as picture:
+        picture.load()
+    assert not (runs / "demo.png").exists()
+
+
+@pytest.mark.parametrize("words, stages", [
+    (["dalle"], ["dvae", "dalle"]), (["--model", "dalle"], ["judge", "clip", "dvae", "dalle"]),
+    ([], list(STAGES)), (["--model", "dalle", "prior"], ["clip", "prior"])])
+def test_train_trains_a_stage_of_any_road_and_what_it_needs_or_a_whole_road(
+        tmp_path, monkeypatch, words, stages):
+    """By a fit that notes the stage and leaves it as it is."""
+    trained = []
+
+    def fit(model, batch, config, seed, path, settings):
+        trained.append(path.stem)
+        write(path, lambda part: torch.save({"format": FORMAT, "settings": {}, "seconds": 0}, part))
+        return model.eval()
+    monkeypatch.setattr(recipes, "fit", fit)
+    assert call("train", *words, out=tmp_path) == 0 and trained == stages
+
+
+def test_fresh_trains_anew_what_would_have_been_loaded(runs, trained):
+    assert call("train", "clip", out=runs) == 0 and trained == []
+    assert main(["train", "clip", "--budget", "smoke", "--device", "cpu", "--out", str(runs),
+                 "--fresh"]) == 0 and trained == ["clip"]
+
+
+def test_demo_on_photographs_has_no_table_of_unseen_combinations(tmp_path, monkeypatch, capsys):
+    """Twenty photographs of two colours each, made by hand."""
+    g = torch.Generator().manual_seed(0)
+    photos = torch.randint(256, (20, 3, 1, 2), generator=g, dtype=torch.uint8)
+    photos = photos.repeat_interleave(32, 2).repeat_interleave(16, 3)       # (20, 3, 32, 32)
+    monkeypatch.setattr(data, "read_cifar10", lambda split: (photos, torch.arange(20) % 10))
+    assert call("demo", out=tmp_path, data="cifar10") == 0
+    result, said = json.loads((tmp_path / "demo.json").read_text()), capsys.readouterr().out
+    assert "unseen" not in result and "unseen" not in said
+    assert set(result["test"]) == {"class", "all"} and result["data"] == "cifar10"
+    with Image.open(tmp_path / "demo.png") as picture:
+        picture.load()
+
+
+# ---- draw -----------------------------------------------------------------------------------
+
+def test_draw_writes_the_same_bytes_for_the_same_seed_and_others_for_another(runs, smoke):
+    shutil.copytree(smoke.models, runs / "drawn-smoke-1")      # the models of seed 0, as seed 1
+    for stage in STAGES[1:]:
+        path = runs / "drawn-smoke-1" / f"{stage}.pt"
+        state = read_checkpoint(path)
+        torch.save({**state, "settings": {**state["settings"], "seed": 1}}, path)
+    pictures = []
+    for seed in (0, 0, 1):
+        assert call("draw", SEVEN, out=runs, seed=seed) == 0
+        pictures.append((runs / "draw.png").read_bytes())
+    assert pictures[0] == pictures[1] != pictures[2]
+
+
+def test_draw_reads_capitals_and_wide_spaces_as_the_grammar_does(runs):
+    pictures = []
+    for caption in (SEVEN, "  A Red  SEVEN\ton blue "):
+        assert call("draw", caption, out=runs) == 0
+        pictures.append((runs / "draw.png").read_bytes())
+    assert pictures[0] == pictures[1]
+
+
+def test_draw_lays_captions_in_rows_and_samples_in_columns(runs, capsys):
+    """Two rows of three, each 32 pixels and a gap of one between, five screen pixels a pixel."""
+    assert call("draw", SEVEN, "a pink 3 on black paper", out=runs, samples=3, scale=5) == 0
+    with Image.open(runs / "draw.png") as picture:
+        assert picture.size == (5 * (3 * 32 + 2), 5 * (2 * 32 + 1))
+    said = capsys.readouterr().out
+    assert f"6 pictures in {runs / 'draw.png'}\n  row 1: {SEVEN}\n  row 2: a pink 3 on" in said
+
+
+def test_draw_with_a_png_as_out_keeps_models_in_runs_and_names_the_picture_so(
+        smoke, runs, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)                                # where runs/ lies
+    assert call("draw", SEVEN, out=Path("new/seven.png")) == 0
+    with Image.open(tmp_path / "new" / "seven.png") as picture:
+        assert picture.size == (256, 256)
+
+
+@pytest.mark.parametrize("caption, unknown", [
+    ("a purple elephant on blue", "purple, elephant"),
+    ("\u4e00\u53ea\u7ea2\u8272\u7684\u732b", "\u4e00\u53ea\u7ea2\u8272\u7684\u732b"),
+    ("a red \U0001f600 on blue", "\U0001f600")])
+def test_draw_names_the_words_it_does_not_know_and_draws_all_the_same(
+        runs, capsys, caption, unknown):
+    assert call("draw", caption, out=runs) == 0
+    assert f"unknown here: {unknown};" in capsys.readouterr().err
+    with Image.open(runs / "draw.png") as picture:
+        picture.load()
+
+
+def test_draw_says_nothing_of_words_when_it_knows_them_all(runs, capsys):
+    assert call("draw", SEVEN, out=runs) == 0
+    assert "unknown" not in capsys.readouterr().err
+
+
+def test_a_caption_with_an_unknown_word_draws_the_picture_of_the_caption_without_it(runs):
+    call("draw", SEVEN, out=runs)
+    plain = (runs / "draw.png").read_bytes()
+    call("draw", SEVEN.upper().replace(" ", " \U0001f600 ") + "!", out=runs)
+    assert (runs / "draw.png").read_bytes() == plain
+
+
+@pytest.mark.parametrize("caption", ["", "  \t\n ", "\u3000"])
+def test_an_empty_caption_is_refused_in_one_sentence(runs, capsys, caption):
+    assert call("draw", caption, out=runs) == 2
+    error = capsys.readouterr().err
+    assert says_one_sentence(error) and "a caption is empty" in error
+    assert not (runs / "draw.png").exists()
+
+
+@pytest.mark.parametrize("caption, note", [
+    ("red " * 2500, "note: 1 of 2 captions cut to fit: of 2500 tokens in the longest, the first"),
+    ("x" * 10_000, "unknown here: xxxxxxxxxxxxxxxxxxxxxxxxxxx...; the picture is drawn without")])
+def test_of_ten_thousand_characters_it_notes_how_much_was_read_and_draws(
+        runs, capsys, caption, note):
+    assert call("draw", caption, SEVEN, out=runs) == 0
+    said = capsys.readouterr()
+    assert note in said.err
+    lines = [line for line in (said.err + said.out).splitlines() if "|" not in line]   # no bars
+    assert max(map(len, lines)) < 250
+    with Image.open(runs / "draw.png") as picture:
+        picture.load()
+
+
+# ---- draw: the other road, and the knobs ----------------------------------------------------
+
+def pixels(path: Path) -> np.ndarray:
+    with Image.open(path) as picture:
+        return np.asarray(picture.convert("RGB"))
+
+
+@pytest.mark.parametrize("options, knobs", [
+    ({}, {}), ({"guidance": 3.5}, {"guidance": 3.5}), ({"temperature": 0}, {"temperature": 0.0}),
+    ({"top-k": 2}, {"top_k": 2}), ({"top-p": 0.5}, {"top_p": 0.5}), ({"best": 3}, {"best_of": 3})])
+def test_every_knob_on_the_command_line_is_that_of_caption_to_picture(runs, options, knobs):
+    """The file, beside the picture that the function draws with the knob by its own name."""
+    assert call("draw", SEVEN, out=runs, model="dalle", scale=1, **options) == 0
+    shop = Workshop(budget="smoke", folder=runs, device="cpu", say=lambda line: None)
+    image = dalle.caption_to_picture(shop.dalle_road(), [SEVEN], seeded(0), **knobs)[0]
+    assert np.array_equal(pixels(runs / "draw.png"), to_pixels(image))
+
+
+def test_guidance_of_unclip_is_that_of_its_caption_to_picture(runs):
+    assert call("draw", SEVEN, out=runs, scale=1, guidance=0.5) == 0
+    shop = Workshop(budget="smoke", folder=runs, device="cpu", say=lambda line: None)
+    image = shop.painter("unclip")([SEVEN], seeded(0), guidance=0.5)[0]
+    assert np.array_equal(pixels(runs / "draw.png"), to_pixels(image))
+
+
+def test_train_dalle_is_enough_to_draw_with_it_and_the_best_of_n_needs_clip_too(tmp_path, capsys):
+    assert call("train", "dalle", out=tmp_path) == 0
+    assert call("draw", SEVEN, "--model", "dalle", out=tmp_path) == 0
+    capsys.readouterr()
+    assert call("draw", SEVEN, "--model", "dalle", "--best", 2, out=tmp_path) == 2
+    error = capsys.readouterr().err
+    assert says_one_sentence(error) and "no trained clip in" in error
+    assert "demo --model dalle --budget smoke --out" in error
+
+
+@pytest.mark.parametrize("words", [["--temperature", "0.5"], ["--top-k", "3"], ["--top-p", "1"],
+                                   ["--complete", "half.png", "--model", "unclip"]])
+def test_a_knob_given_to_the_model_that_does_not_have_it_is_told_in_one_sentence(
+        runs, capsys, words):
+    assert call("draw", SEVEN, *words, out=runs) == 2
+    error = capsys.readouterr().err
+    assert says_one_sentence(error) and f"{words[0]} is of no use to unclip" in error
+    assert "--model dalle" in error
+
+
+# ---- draw --complete ------------------------------------------------------------------------
+
+@pytest.fixture
+def half(tmp_path) -> Path:
+    """The upper half of a picture of random pixels, each of them eight by eight."""
+    path, g = tmp_path / "half.png", torch.Generator().manual_seed(0)
+    small = torch.randint(256, (16, 32, 3), generator=g, dtype=torch.uint8).numpy()
+    Image.fromarray(small).resize((256, 128), Image.NEAREST).save(path)
+    return path
+
+
+def test_completion_keeps_the_given_rows_in_every_picture_and_the_file_as_it_was(runs, half):
+    """Two captions, three samples, best of two; below the given rows the samples differ."""
+    given, before = pixels(half), half.read_bytes()
+    assert call("draw", SEVEN, "a pink 3 on black paper", "--complete", half, out=runs, samples=3,
+                best=2) == 0
+    page = pixels(runs / "draw.png")
+    assert page.shape == (8 * 65, 8 * 98, 3) and half.read_bytes() == before
+    pictures = [page[264 * i:, 264 * j:][:256, :256] for i in range(2) for j in range(3)]
+    assert all(np.array_equal(picture[:128], given) for picture in pictures)
+    assert len({picture[128:].tobytes() for picture in pictures}) == 6
+
+
+def test_completion_is_that_of_the_function_complete(runs, half):
+    assert call("draw", SEVEN, "--complete", half, out=runs, scale=1, temperature=0.5) == 0
+    shop = Workshop(budget="smoke", folder=runs, device="cpu", say=lambda line: None)
+    upper = torch.from_numpy(pixels(half)[::8, ::8].copy()).permute(2, 0, 1)[None] / 127.5 - 1
+    image = dalle.complete(shop.dalle_road(), [SEVEN], upper, seeded(0), temperature=0.5)[0]
+    assert np.array_equal(pixels(runs / "draw.png"), to_pixels(image))
+
+
+@pytest.mark.parametrize("completing", [False, True])
+def test_the_likeliest_code_alone_is_temperature_zero(runs, half, completing):
+    """--top-k 1 and a small --top-p leave one code to choose from, whatever the temperature."""
+    given, drawn = ["--complete", half] if completing else ["--model", "dalle"], []
+    for knob in ({}, {"temperature": 0}, {"top-k": 1, "temperature": 9}, {"top-p": 0.001}):
+        assert call("draw", SEVEN, *given, out=runs, scale=1, **knob) == 0
+        drawn.append(pixels(runs / "draw.png"))
+    assert np.array_equal(drawn[1], drawn[2]) and np.array_equal(drawn[1], drawn[3])
+    assert not np.array_equal(drawn[0], drawn[1])
+
+
+def test_the_given_file_is_never_written_over_even_by_another_name(runs, half, capsys):
+    before = half.read_bytes()
+    (half.parent / "link.png").symlink_to(half)
+    for out in (half, half.parent / "link.png"):
+        assert main(["draw", SEVEN, "--complete", str(half), "--budget", "smoke", "--out",
+                     str(out)]) == 2
+        error = capsys.readouterr().err
+        assert says_one_sentence(error) and "written over the picture to complete" in error
+    assert half.read_bytes() == before
+
+
+def test_a_picture_that_cannot_be_completed_is_told_before_any_training(
+        tmp_path, capsys, no_training):
+    (tmp_path / "text.png").write_text("a red seven")
+    Image.new("RGB", (20, 30)).save(tmp_path / "tall.png")
+    for name, message in (("none", "there is no file"), ("text", "is not a picture"),
+                          ("tall", "is 20 x 30 pixels")):
+        assert call("draw", SEVEN, "--train", "--complete", tmp_path / f"{name}.png",
+                    out=tmp_path / "runs") == 2
+        error = capsys.readouterr().err
+        assert says_one_sentence(error) and message in error
+    assert not (tmp_path / "runs").exists()
+
+
+# ---- vary, blend, edit, inpaint -------------------------------------------------------------
+
+@pytest.fixture
+def given(tmp_path) -> list[Path]:
+    """Two square pictures of random pixels, the second with pixels of eight by eight."""
+    paths, g = [tmp_path / "first.png", tmp_path / "second.png"], seeded(0)
+    for path, scale in zip(paths, (1, 8), strict=True):
+        small = torch.randint(256, (32, 32, 3), generator=g, dtype=torch.uint8).numpy()
+        Image.fromarray(small).resize((32 * scale, 32 * scale), Image.NEAREST).save(path)
+    return paths
+
+
+def as_tensor(path: Path, scale: int = 1) -> torch.Tensor:
+    return torch.from_numpy(pixels(path)[::scale, ::scale].copy()).permute(2, 0, 1) / 127.5 - 1
+
+
+NINE = "a red nine on blue"
+
+
+def asked(given: list[Path]) -> dict[str, list]:
+    """The words of each command, on these pictures."""
+    first, second = given
+    return {"vary": [first], "blend": [first, second], "edit": [first, SEVEN, NINE],
+            "inpaint": [first, NINE, "--mask", "bottom"]}
+
+
+@pytest.mark.parametrize("command", ["vary", "blend", "edit", "inpaint"])
+def test_a_change_writes_what_was_given_and_beside_it_what_its_function_draws(
+        runs, given, capsys, command):
+    """Three pictures a row of cells of 33 pixels; with the knobs by the names of the function."""
+    first, second = as_tensor(given[0]), as_tensor(given[1], 8)
+    bottom = torch.arange(32)[:, None].expand(32, 32) >= 16
+    words = {"vary": ["--eta", "0.5"], "edit": ["--strength", "0.3"]}.get(command, [])
+    assert call(command, *asked(given)[command], *words, out=runs, scale=1, n=3) == 0
+    shop = Workshop(budget="smoke", folder=runs, device="cpu", say=lambda line: None)
+    road, three = shop.unclip(), first.expand(3, -1, -1, -1)
+    made, shown = {
+        "vary": lambda: (manipulate.vary(road, first, 3, seeded(0), 0.5), [first]),
+        "blend": lambda: (manipulate.blend(road, first, second, 3, seeded(0)), [first, second]),
+        "edit": lambda: (manipulate.edit(road, three, [SEVEN] * 3, [NINE] * 3, torch.tensor(
+            [[0.1], [0.2], [0.3]])), [first]),
+        "inpaint": lambda: (manipulate.inpaint(road, three, bottom, [NINE] * 3, seeded(0)),
+                            [first.masked_fill(bottom, 0.6)])}[command]()
+    row = [shown[0], *made, *shown[1:]]
+    page = pixels(runs / f"{command}.png")
+    assert page.shape == (32, 33 * len(row) - 1, 3)
+    for i, image in enumerate(row):
+        assert np.array_equal(page[:, 33 * i:33 * i + 32], to_pixels(image))
+    assert f"3 pictures in {runs / command}.png" in capsys.readouterr().out
+
+
+def test_of_many_pictures_ten_stand_in_a_row(runs, given):
+    assert call("vary", given[0], out=runs, scale=1, n=12) == 0
+    assert pixels(runs / "vary.png").shape == (2 * 33 - 1, 10 * 33 - 1, 3)
+
+
+@pytest.mark.parametrize("half, rows, columns", [
+    ("left", slice(None), slice(16)), ("right", slice(None), slice(16, None)),
+    ("top", slice(16), slice(None)), ("bottom", slice(16, None), slice(None)), ("file", 3, 5)])
+def test_inpaint_draws_only_in_the_named_half_or_where_a_picture_is_white(
+        runs, given, tmp_path, half, rows, columns):
+    """Everything else in the file is the given picture, pixel by pixel."""
+    hole = np.zeros((32, 32), bool)
+    hole[rows, columns] = True
+    if half == "file":
+        half = tmp_path / "mask.png"
+        Image.fromarray(hole).resize((320, 320), Image.NEAREST).save(half)
+    assert call("inpaint", given[1], NINE, "--mask", half, out=runs, scale=1, n=1) == 0
+    drawn, known = pixels(runs / "inpaint.png")[:, 33:], pixels(given[1])[::8, ::8]
+    assert np.array_equal(drawn[~hole], known[~hole])
+    assert not np.array_equal(drawn[hole], known[hole])
+
+
+@pytest.mark.parametrize("command", ["vary", "blend", "edit", "inpaint"])
+def test_a_change_refuses_pictures_it_cannot_use_before_any_training(
+        tmp_path, given, capsys, no_training, command):
+    """Each in place of the first file: none, none to be read, one that is not square."""
+    (tmp_path / "text.png").write_text("a red seven")
+    Image.new("RGB", (20, 30)).save(tmp_path / "tall.png")
+    Image.new("RGB", (30, 20)).save(tmp_path / "flat.png")
+    for name, message in (("none", "there is no file"), ("text", "is not a picture"),
+                          ("tall", "is 20 x 30 pixels"), ("flat", "is 30 x 20 pixels")):
+        words = [tmp_path / f"{name}.png", *asked(given)[command][1:]]
+        assert call(command, *words, "--train", out=tmp_path / "runs") == 2
+        error = capsys.readouterr().err
+        assert says_one_sentence(error) and message in error
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("command", ["vary", "blend", "edit", "inpaint"])
+def test_a_change_never_writes_over_a_picture_that_it_was_given(
+        tmp_path, given, capsys, no_training, command):
+    before = given[0].read_bytes()
+    assert main([command, *map(str, asked(given)[command]), "--budget", "smoke", "--out",
+                 str(given[0])]) == 2
+    error = capsys.readouterr().err
+    assert says_one_sentence(error) and "written over the given picture" in error
+    assert given[0].read_bytes() == before
+
+
+@pytest.mark.parametrize("command", ["vary", "blend", "edit", "inpaint"])
+def test_a_change_names_the_models_that_are_missing_and_how_to_get_them(
+        tmp_path, given, capsys, no_training, command):
+    assert call(command, *asked(given)[command], out=tmp_path / "runs") == 2
+    error = capsys.readouterr().err
+    assert says_one_sentence(error) and "no trained clip, prior, decoder, upsampler in" in error
+    assert "minidalle demo --budget smoke" in error
+
+
+def test_a_mask_of_one_colour_is_refused_and_a_mask_is_not_written_over(
+        tmp_path, given, capsys, no_training):
+    mask = tmp_path / "mask.png"
+    for colour, message in (("white", "is all white"), ("black", "is nowhere white")):
+        Image.new("RGB", (64, 64), colour).save(mask)
+        assert call("inpaint", given[0], NINE, "--mask", mask, out=tmp_path / "runs") == 2
+        error = capsys.readouterr().err
+        assert says_one_sentence(error) and message in error
+    assert call("inpaint", given[0], NINE, "--mask", given[1], out=given[1]) == 2
+    assert "written over the mask" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as end:                     # no mask at all
+        call("inpaint", given[0], NINE, out=tmp_path / "runs")
+    assert end.value.code == 2 and "--mask" in capsys.readouterr().err
+
+
+def test_an_edit_between_equal_captions_and_an_empty_caption_are_refused(
+        tmp_path, given, capsys, no_training):
+    """Equal as this world reads them: capitals do not count."""
+    for words, message in (((SEVEN, "A red SEVEN on blue"), "both captions say"),
+                           ((SEVEN, " "), "a caption is empty")):
+        assert call("edit", given[0], *words, out=tmp_path / "runs") == 2
+        error = capsys.readouterr().err
+        assert says_one_sentence(error) and message in error
+    assert call("inpaint", given[0], "", "--mask", "left", out=tmp_path / "runs") == 2
+    assert "a caption is empty" in capsys.readouterr().err
+
+
+# ---- models that are missing or do not fit --------------------------------------------------
+
+@pytest.mark.parametrize("command, words, missing, model", [
+    ("draw", [SEVEN], "clip, prior, decoder, upsampler", []),
+    ("score", [], "judge, clip, prior, decoder, upsampler", []),
+    ("draw", [SEVEN, "--model", "dalle"], "dvae, dalle", ["--model", "dalle"]),
+    ("score", ["--model", "dalle"], "judge, clip, dvae, dalle", ["--model", "dalle"])])
+def test_before_any_training_the_command_to_run_is_named_and_is_the_right_one(
+        tmp_path, monkeypatch, capsys, trained, command, words, missing, model):
+    monkeypatch.setenv("MINIDALLE_BUDGET", "smoke")
+    folder = tmp_path / "my runs"
+    asked = [command, *words, "--seed", "3", "--out", str(folder)]
+    assert main(asked) == 2 and trained == []
+    error = capsys.readouterr().err
+    assert says_one_sentence(error) and f"no trained {missing} in" in error
+    assert not folder.exists()
+    advice = shlex.split(re.search("run '(.*)' first, or add --train", error)[1].replace("'", '"'))
+    assert advice == ["python", "-m", "minidalle", "demo", *model, "--seed", "3", "--out",
+                      str(folder)]
+
+
+def test_the_options_that_are_named_make_drawing_possible(tmp_path, capsys):
+    """`train` in place of `demo`, which does the same and then measures."""
+    assert call("draw", SEVEN, out=tmp_path, seed=3) == 2
+    advice = shlex.split(re.search("run '(.*?)' first", capsys.readouterr().err)[1])
+    assert main(["train", "upsampler", "decoder", "prior", *advice[4:]]) == 0
+    assert call("draw", SEVEN, out=tmp_path, seed=3) == 0
+
+
+def test_draw_trains_when_asked_and_only_what_it_needs(tmp_path, trained):
+    assert main(["draw", SEVEN, "--train", "--budget", "smoke", "--device", "cpu",
+                 "--out", str(tmp_path)]) == 0
+    assert trained == ["clip", "prior", "decoder", "upsampler"]
+    assert (tmp_path / "draw.png").exists()
+
+
+def test_a_truncated_checkpoint_is_named_and_fresh_helps(runs, capsys, trained):
+    path = runs / "drawn-smoke-0" / "decoder.pt"
+    path.write_bytes(path.read_bytes()[:100_000])
+    assert call("draw", SEVEN, out=runs) == 2
+    error = capsys.readouterr().err
+    assert says_one_sentence(error) and f"{path} is not a whole checkpoint" in error
+    assert "--fresh" in error and trained == []
+    assert main(["draw", SEVEN, "--fresh", "--budget", "smoke", "--device", "cpu",
+                 "--out", str(runs)]) == 0
+
+
+def test_a_checkpoint_of_another_configuration_is_refused_by_that_setting(
+        runs, capsys, no_training):
+    path = runs / "drawn-smoke-0" / "decoder.pt"
+    state = read_checkpoint(path)
+    state["settings"]["width"] = 4321
+    torch.save(state, path)
+    assert call("draw", SEVEN, out=runs) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert f"minidalle: {path} was made with width = 4321, and this run has width = " in error
+
+
+def test_a_prior_that_learned_from_another_clip_is_refused_by_that_clip(runs, capsys):
+    """The same CLIP, but for one weight."""
+    path = runs / "drawn-smoke-0" / "clip.pt"
+    state = read_checkpoint(path)
+    next(iter(state["model"].values())).view(-1)[0] += 1
+    torch.save(state, path)
+    assert call("draw", SEVEN, out=runs) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert re.match(r"minidalle: \S*prior.pt was made with \w*clip\w* = (\w+), and this run has "
+                    r"\w*clip\w* = (?!\1)\w+; ", error)
+
+
+# ---- what cannot work, found before the training --------------------------------------------
+
+@pytest.mark.parametrize("command, words", [("demo", []), ("train", []), ("compare", []),
+                                            ("draw", [SEVEN, "--train"])])
+def test_a_file_in_the_folders_place_is_told_before_any_training(
+        tmp_path, capsys, no_training, command, words):
+    (tmp_path / "file").write_text("in the way")
+    assert call(command, *words, out=tmp_path / "file") == 2
+    error = capsys.readouterr().err
+    assert says_one_sentence(error) and "cannot be written" in error and "--out" in error
+    assert "because" in error and f"{tmp_path / 'file'} is a file" in error
+    assert (tmp_path / "file").read_text() == "in the way"
+
+
+@pytest.mark.parametrize("command", ["train", "score"])
+def test_a_png_as_out_is_refused_where_no_picture_is_drawn(tmp_path, capsys, no_training, command):
+    assert call(command, out=tmp_path / "x.png") == 2
+    error = capsys.readouterr().err
+    assert says_one_sentence(error) and f"{command} draws no picture" in error
+
+
+def test_a_folder_in_the_pictures_place_is_told_before_any_training(tmp_path, capsys, no_training):
+    (tmp_path / "x.png").mkdir()
+    assert call("draw", SEVEN, "--train", out=tmp_path / "x.png") == 2
+    assert "x.png is a folder" in capsys.readouterr().err
+
+
+def test_the_search_for_a_place_to_write_leaves_no_scraps_and_no_picture_undone(
+        tmp_path, no_training):
+    (tmp_path / "draw.png").write_text("an older picture")
+    assert call("draw", SEVEN, out=tmp_path) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["draw.png"]
+    assert (tmp_path / "draw.png").read_text() == "an older picture"
+
+
+@pytest.mark.parametrize("device", ["tpu", "cuda:99"])
+def test_a_device_that_is_not_there_is_told_with_those_that_are(
+        tmp_path, capsys, no_training, device):
+    assert main(["demo", "--budget", "smoke", "--device", device, "--out", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert says_one_sentence(error) and f"device '{device}' is not there" in error
+
+
+def test_a_stage_that_does_not_exist_is_told_with_those_that_do(tmp_path, capsys, no_training):
+    assert call("train", "clip", "vae", out=tmp_path) == 2
+    assert "no stage 'vae'; choose from judge, clip, prior" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [
+    [], ["paint"], ["draw"], ["demo", "--data", "faces"], ["demo", "--budget", "huge"],
+    ["demo", "--seed", "-1"], ["demo", "--seed", "1.5"], ["demo", "--seed", "1" + "0" * 30],
+    ["draw", SEVEN, "--samples", "0"], ["draw", SEVEN, "--scale", "65"],
+    ["draw", SEVEN, "--samples", "\u00b2"], ["score", "--samples", "3"],
+    ["draw", SEVEN, "--model", "gan"], ["draw", SEVEN, "--best", "0"],
+    ["draw", SEVEN, "--guidance", "-1"], ["draw", SEVEN, "--guidance", "nan"],
+    ["draw", SEVEN, "--guidance", "much"], ["draw", SEVEN, "--temperature", "inf"],
+    ["draw", SEVEN, "--top-p", "0"], ["draw", SEVEN, "--top-p", "1.01"],
+    ["draw", SEVEN, "--top-k", "0"], ["compare", "--samples", "3"],
+    ["compare", "--model", "dalle"]])
+def test_wrong_words_on_the_command_line_end_with_2_and_usage(capsys, words):
+    with pytest.raises(SystemExit) as end:
+        main(words)
+    assert end.value.code == 2 and capsys.readouterr().err.startswith("usage: python -m minidalle")
+
+
+def test_mnist_without_files_and_network_is_one_sentence_that_says_what_to_do(
+        tmp_path, monkeypatch, capsys):
+    def refuse(*args, **options):
+        raise URLError("no network")
+    monkeypatch.setattr(download, "urlopen", refuse)
+    monkeypatch.setenv("MINIDALLE_DATA", str(tmp_path / "data"))
+    assert call("demo", out=tmp_path / "runs", data="mnist") == 2
+    error = next(line for line in capsys.readouterr().err.splitlines() if "minidalle: " in line)
+    assert "wanted train-images-idx3-ubyte.gz (9,912,422 bytes" in error
+    assert "no network" in error and "put it there by hand" in error and "MINIDALLE_DATA" in error
+    assert not list((tmp_path / "runs").rglob("*.pt"))
+
+
+@pytest.mark.parametrize("out, expected", [
+    (None, (Path("runs"), Path("runs/draw.png"))),
+    (Path("a/b"), (Path("a/b"), Path("a/b/draw.png"))),
+    (Path("a/x.PNG"), (Path("runs"), Path("a/x.PNG")))])
+def test_out_is_a_folder_or_a_picture_by_hand(out, expected):
+    assert folder_and_picture(out, "draw.png") == expected
+
+
+def test_out_as_another_kind_of_picture_is_refused(tmp_path, capsys, no_training):
+    assert call("draw", SEVEN, out=tmp_path / "x.jpg") == 2
+    assert "written as .png only" in capsys.readouterr().err and not list(tmp_path.iterdir())
+
+
+def test_main_leaves_the_callers_warnings_as_they_were(tmp_path):
+    before = warnings.showwarning
+    call("draw", SEVEN, out=tmp_path)
+    assert warnings.showwarning is before
+
+
+# ---- Ctrl-C ---------------------------------------------------------------------------------
+
+def test_ctrl_c_ends_with_130_and_the_same_command_goes_on_to_the_same_bits(
+        smoke, tmp_path, monkeypatch, capsys):
+    """Stopped at the second of four steps; at the end the weights of the run never stopped."""
+    batch, count = data.Digits.batch, iter(range(100))
+
+    def interrupted(self, *args):
+        if next(count) == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+        return batch(self, *args)
+    monkeypatch.setattr(data.Digits, "batch", interrupted)
+    assert call("train", "clip", out=tmp_path) == 130
+    path, error = tmp_path / "drawn-smoke-0" / "clip.pt", capsys.readouterr().err
+    assert "minidalle: stopped at step 2 of 4; the same command goes on from here" in error
+    assert not read_checkpoint(path)["finished"]
+    assert call("train", "clip", out=tmp_path) == 0 and next(count) == 4
+    assert same_weights(path, smoke.models / "clip.pt")
+
+
+def test_a_fresh_training_that_was_stopped_goes_on_without_fresh_and_nothing_else_is_lost(
+        runs, monkeypatch, capsys):
+    """Stopped at the second of four steps, over a trained CLIP; then the same bits as ever."""
+    path, batch, count = runs / "drawn-smoke-0" / "clip.pt", data.Digits.batch, iter(range(100))
+    whole = path.read_bytes()
+    names = sorted(file.name for file in path.parent.iterdir())
+
+    def interrupted(self, *args):
+        assert next(count) > 1 or path.read_bytes() == whole   # while it trains, the old one stays
+        if next(count) > 1:
+            os.kill(os.getpid(), signal.SIGINT)
+        return batch(self, *args)
+    monkeypatch.setattr(data.Digits, "batch", interrupted)
+    assert main(["train", "clip", "--fresh", "--budget", "smoke", "--device", "cpu", "--out",
+                 str(runs)]) == 130
+    assert "without --fresh, the same command goes on from here" in capsys.readouterr().err
+    state = read_checkpoint(path)
+    assert not state["finished"] and state["step"] == 2
+    assert sorted(file.name for file in path.parent.iterdir()) == names
+    monkeypatch.setattr(data.Digits, "batch", batch)
+    before = runs.parent / "before.pt"
+    before.write_bytes(whole)
+    assert call("train", "clip", out=runs) == 0 and same_weights(path, before)
+
+
+def test_ctrl_c_during_fresh_says_that_without_it_the_run_goes_on(tmp_path, monkeypatch, capsys):
+    def stop(*args):
+        raise KeyboardInterrupt
+    monkeypatch.setattr(data.Digits, "batch", stop)
+    assert main(["train", "clip", "--fresh", "--budget", "smoke", "--out", str(tmp_path)]) == 130
+    said = capsys.readouterr().err
+    assert "minidalle: stopped; without --fresh, the same command goes on" in said
+
+
+def test_ctrl_c_in_a_process_of_its_own_ends_with_130_and_no_traceback(tmp_path):
+    words = [sys.executable, "-m", "minidalle", "train", "judge", "--budget", "cpu", "--device",
+             "cpu", "--out", str(tmp_path)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                          env={**ENVIRONMENT, "PYTHONUNBUFFERED": "1"}) as process:
+        assert process.stdout.readline().startswith("judge: ")
+        process.stderr.read(len("judge: "))                    # the bar is there: it trains
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=60)
+    assert process.returncode == 130 and "Traceback" not in error
+    assert "the same command goes on from here" in error
+
+
+# ---- in a process of its own ----------------------------------------------------------------
+
+def test_help_names_every_command_and_is_quick_to_read(capsys):
+    done = shell("--help")
+    assert done.returncode == 0 and done.stderr == ""
+    for command in COMMANDS:
+        assert re.search(rf"^    {command}  +\w", done.stdout, re.MULTILINE)
+    assert max(map(len, done.stdout.splitlines())) <= 100
+    assert all(stage in done.stdout for stage in recipes.STAGES)
+    for command in COMMANDS:
+        with pytest.raises(SystemExit) as end:
+            main([command, "--help"])
+        text = capsys.readouterr().out
+        assert end.value.code == 0 and "--fresh" in text and "--device" in text
+
+
+def test_draw_in_a_process_of_its_own_on_a_terminal_without_chinese(runs):
+    done = shell("draw", "a red \u732b", SEVEN, "--budget", "smoke", "--device", "cpu",
+                 "--out", runs, PYTHONIOENCODING="ascii")
+    assert done.returncode == 0 and "Traceback" not in done.stderr
+    assert "unknown here: \\u732b;" in done.stderr and "row 1: a red \\u732b" in done.stdout
+    with Image.open(runs / "draw.png") as picture:
+        assert picture.size == (256, 8 * 65)
+
+
+def test_a_refusal_in_a_process_of_its_own_is_one_line_and_exit_code_2(tmp_path):
+    done = shell("draw", SEVEN, "--out", tmp_path, MINIDALLE_BUDGET="smoke")
+    assert done.returncode == 2 and says_one_sentence(done.stderr) and done.stdout == ""
+
+
+# ---- checks ---------------------------------------------------------------------------------
+
+def test_checks_lists_every_exercise_under_its_lesson_and_as_json_the_listing_itself(capsys):
+    assert main(["checks", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == listing()
+    assert main(["checks"]) == 0
+    lines, lesson = capsys.readouterr().out.splitlines(), None
+    for one in listing():
+        if one["lesson"] != lesson:
+            lesson = one["lesson"]
+            assert lines.pop(0) == lesson
+        assert lines.pop(0).startswith(f"  {one['name']}, {one['points']} point")
+        assert [lines.pop(0).strip() for _ in one["mistakes"]] == one["mistakes"]
+    assert not lines
+
+
+def test_compare_writes_its_table_over_nothing_that_is_not_json(tmp_path, capsys):
+    kept = tmp_path / "model.pt"
+    kept.write_bytes(b"weights")
+    assert main(["compare", "--budget", "smoke", "--out", str(tmp_path / "runs"), "--json",
+                 str(kept)]) == 2
+    assert "ends in .json" in capsys.readouterr().err and kept.read_bytes() == b"weights"

@@ -1,0 +1,203 @@
+"""Compare: both roads get the same captions, and its table, file and figure say the same."""
+import json
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from PIL import Image
+
+from minidalle.course.commands import main
+from minidalle.data import WORLDS
+from minidalle.train import seeded
+from minidalle.workshop import compare, demo
+from minidalle.workshop.compare import figure, seconds_for, table
+from minidalle.workshop.pictures import RED, show_captions, to_pixels
+from minidalle.workshop.recipes import ROADS, Workshop
+
+pytestmark = pytest.mark.usefixtures("quick")
+
+
+@pytest.fixture
+def result(compared) -> dict:
+    return json.loads((compared.folder / "tables" / "both.json").read_text())
+
+
+@pytest.fixture
+def shop(smoke) -> Workshop:
+    return Workshop(budget="smoke", folder=smoke.folder, device="cpu", say=lambda line: None)
+
+
+# ---- the command ----------------------------------------------------------------------------
+
+def test_compare_writes_the_agreed_json_in_a_new_folder_and_a_large_picture(compared, result):
+    assert compared.code == 0 and compared.trained == set()    # all were there
+    assert {"roads", "samples", "seed", "data", "budget", "judge", "machine"} <= result.keys()
+    assert set(result["roads"]) == {"unclip", "dalle"}
+    for road in result["roads"].values():
+        assert {"fid", "fid_floor", "clip_score", "parameters", "seconds_to_train",
+                "seconds_for_64"} <= road.keys()
+        assert set(road["test"]) == set(road["unseen"]) == {"digit", "ink", "paper", "all"}
+    best = result["roads"]["dalle"]["best_of_8"]
+    assert set(best["test"]) == set(best["unseen"]) == {"digit", "ink", "paper", "all"}
+    assert "best_of_8" not in result["roads"]["unclip"]
+    with Image.open(compared.folder / "compare.png") as picture:
+        picture.load()
+        assert picture.format == "PNG" and min(picture.size) >= 900
+
+
+def test_parameters_and_seconds_are_the_sums_of_the_stages_that_a_road_passes_through(
+        shop, result):
+    for model, stages in ROADS.items():
+        shop.make(stages)
+        count = sum(p.numel() for stage in stages for p in shop.models[stage].parameters())
+        assert result["roads"][model]["parameters"] == count
+        assert result["roads"][model]["seconds_to_train"] == pytest.approx(
+            sum(shop.seconds[stage] for stage in stages), abs=0.051)
+
+
+def test_each_road_is_its_own_score_and_the_judge_reads_the_same_real_pictures(shop, result):
+    for model in ROADS:
+        alone, road = demo.score(shop, model, result["samples"]), result["roads"][model]
+        same = ("test", "unseen", "fid", "fid_floor", "clip_score", "precision", "recall")
+        assert {name: road[name] for name in same} == {name: alone[name] for name in same}
+        assert result["judge"] == alone["judge"]
+
+
+def test_both_roads_and_the_best_of_eight_draw_the_captions_that_they_are_asked_for(
+        shop, tmp_path, monkeypatch):
+    """Noted as they are asked for: the two roads the same ones, in the figure too, and the best of
+    eight half as many."""
+    drawn = []
+
+    def noting(workshop, paint, captions, seed, best_of=1):
+        drawn.append((captions, best_of))
+        return torch.rand(len(captions), 3, 32, 32, generator=seeded(seed)) * 2 - 1
+    for module in (demo, compare):
+        monkeypatch.setattr(module, "draw_many", noting)
+    monkeypatch.setattr(compare, "seconds_for", lambda workshop, paint, n: 1.0)
+    monkeypatch.setattr(Figure, "savefig", lambda self, path, dpi: path.touch())
+    line = compare.compare(shop, tmp_path / "x.png", tmp_path / "x.json", 10)
+    unclip, dalle, best, shown = drawn[:2], drawn[2:4], drawn[4:6], drawn[6:]
+    assert unclip == dalle and shown[0] == shown[1] and len(shown) == 2
+    assert [(len(captions), n) for captions, n in best] == [(5, 8), (5, 8)]
+    assert line["roads"]["dalle"]["best_of_8"]["samples"] == 5 and line["samples"] == 10
+    assert len(unclip[0][0]) == 10 and shown[0][0][::4] == show_captions(shop.world)[0]
+
+
+def test_the_seconds_are_those_of_the_second_time(shop, monkeypatch):
+    """A clock that the painter itself turns: ten seconds to warm up, then two."""
+    clock, took = [0.0], [10.0, 2.0]
+
+    def paint(captions, generator):
+        assert len(captions) == 64
+        clock[0] += took.pop(0)
+        return torch.zeros(1)
+    monkeypatch.setattr(compare.time, "perf_counter", lambda: clock[0])
+    assert seconds_for(shop, paint, 64) == 2.0 and took == []
+
+
+def test_the_table_on_the_screen_is_that_of_the_file(compared, result):
+    assert table(result) in compared.out
+    lines = [line.split() for line in table(result).splitlines()]
+    for split in ("test", "unseen"):
+        for road in (result["roads"]["unclip"], result["roads"]["dalle"],
+                     result["roads"]["dalle"]["best_of_8"]):
+            numbers = [f"{value:.3f}" for value in road[split].values()]
+            assert numbers in [line[-4:] for line in lines]
+    roads = result["roads"].values()
+    for name, digits in (("fid", 3), ("clip_score", 3), ("seconds_for_64", 2)):
+        assert [f"{road[name]:.{digits}f}" for road in roads] in [line[-2:] for line in lines]
+    assert [f"{road['parameters'] / 1e6:.2f}" for road in roads] in [line[-2:] for line in lines]
+    assert max(map(len, table(result).splitlines())) <= 100
+    assert f"(floor {result['roads']['unclip']['fid_floor']:.3f})" in table(result)
+
+
+def test_a_table_without_unseen_combinations_leaves_their_rows_out(result):
+    for road in (*result["roads"].values(), result["roads"]["dalle"]["best_of_8"]):
+        del road["unseen"]
+    assert "unseen" not in table(result) + compare.title(result) + compare.subtitle(result)
+
+
+# ---- what cannot work -----------------------------------------------------------------------
+
+@pytest.mark.parametrize("file", ["file/x.json", "folder", "x.png"])
+def test_a_json_file_that_cannot_be_written_is_told_before_any_training(
+        tmp_path, monkeypatch, capsys, file):
+    monkeypatch.setattr("minidalle.workshop.recipes.fit", None)         # so nothing can be trained
+    (tmp_path / "file").write_text("in the way")
+    (tmp_path / "folder").mkdir()
+    assert main(["compare", "--budget", "smoke", "--out", str(tmp_path / "x.png"), "--json",
+                 str(tmp_path / file)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("minidalle: ") and error.count("\n") == 1 and "--json" in error
+    assert {path.name for path in tmp_path.iterdir()} == {"file", "folder"}
+
+
+def test_a_json_file_is_written_whole_or_not_at_all(result, tmp_path):
+    demo.write_json(tmp_path / "x.json", result)
+    before = (tmp_path / "x.json").read_text()
+    with pytest.raises(TypeError):
+        demo.write_json(tmp_path / "x.json", {**result, "machine": object()})
+    assert (tmp_path / "x.json").read_text() == before and json.loads(before) == result
+
+
+# ---- the figure -----------------------------------------------------------------------------
+
+@pytest.fixture
+def page(monkeypatch):
+    """The page that is saved. Every picture on it is of one colour, and no two are of the same."""
+    pages = []
+
+    def noting(self, path, **options):
+        pages.append(self)
+        path.touch()
+
+    def painter(self, model):
+        shades = torch.linspace(-1, 1, 40) * (1 if model == "unclip" else -0.5)
+        return lambda captions, generator: shades[:, None, None, None].expand(-1, 3, 32, 32)
+    monkeypatch.setattr(Figure, "savefig", noting)
+    monkeypatch.setattr(Workshop, "painter", painter)
+    return pages
+
+
+def test_figure_has_the_same_captions_in_rows_and_a_group_of_columns_for_each_road(
+        shop, result, tmp_path, page):
+    """By the boxes: pictures of one caption lie at one height, and no box lies on another, even
+    where the numbers are as long as they get."""
+    roads = result["roads"]
+    for road in (*roads.values(), roads["dalle"]["best_of_8"]):
+        road["test"]["all"] = road["unseen"]["all"] = 1.0
+        road["samples"] = result["samples"] = 10_000
+    figure(shop, result, tmp_path / "x.png")
+    renderer = FigureCanvasAgg(page[0]).get_renderer()
+    words = [text.get_window_extent(renderer) for text in page[0].texts if text.get_text()]
+    pictures = [axes.get_window_extent(renderer) for axes in page[0].axes]
+    for i, box in enumerate(words + pictures):
+        assert 0 < box.x0 and box.x1 < page[0].bbox.width, i
+        assert 0 < box.y0 and box.y1 < page[0].bbox.height, i
+        assert not any(box.overlaps(other) for other in (words + pictures)[i + 1:]), i
+    assert len(pictures) == 80
+    for row in range(10):
+        mine = pictures[4 * row:4 * row + 4] + pictures[40 + 4 * row:44 + 4 * row]
+        assert len({round(box.y0) for box in mine}) == 1
+        assert [box.x0 for box in mine] == sorted(box.x0 for box in mine)
+    images = [shop.painter(model)([], None) for model in ROADS]
+    for axes, image in zip(page[0].axes, torch.cat(images), strict=True):
+        assert np.array_equal(axes.images[0].get_array(), to_pixels(image))
+
+
+def test_figure_frames_exactly_the_unseen_rows_and_says_the_finding(shop, result, tmp_path, page):
+    result["roads"]["unclip"]["test"]["all"] = 0.9921
+    result["roads"]["dalle"]["test"]["all"] = 0.8614
+    result["roads"]["dalle"]["best_of_8"]["test"]["all"] = 0.9306
+    figure(shop, result, tmp_path / "x.png")
+    texts = [" ".join(text.get_text().split()) for text in page[0].texts]
+    captions, unseen = show_captions(WORLDS["drawn"]())
+    assert all(caption in texts for caption in captions)
+    frames = [to_hex(axes.spines["left"].get_edgecolor()) for axes in page[0].axes]
+    assert [frame == RED for frame in frames] == [u for u in unseen for _ in range(4)] * 2
+    assert texts.count("unseen combination") == sum(unseen)
+    assert all(share in texts[0] for share in ("99.2 %", "86.1 %", "93.1 %"))
