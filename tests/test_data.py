@@ -1,4 +1,6 @@
 """Captioned pictures: captions and factors are inverse, splits are disjoint, colours are right."""
+import math
+
 import pytest
 import torch
 
@@ -94,9 +96,56 @@ def test_unseen_is_a_tenth_of_all_combinations_by_the_rule_and_never_trained_on(
     seen = {tuple(row) for row in world.combinations["train"].tolist()}
     unseen = {tuple(row) for row in world.combinations["unseen"].tolist()}
     assert len(seen) == 504 and len(unseen) == 56 and not seen & unseen
-    assert all((d + 3 * i + 4 * p) % 10 == 0 and i != p for d, i, p in unseen)
+    assert all((d + i + 3 * p) % 10 == 0 and i != p for d, i, p in unseen)
     assert not is_unseen(world.factors(2000, "train", seed())).any()
     assert is_unseen(world.factors(2000, "unseen", seed())).all()
+
+
+def test_unseen_is_balanced_over_digits_inks_and_papers_by_counting(world):
+    unseen = world.combinations["unseen"]
+    for colour in range(8):
+        assert len(unseen[unseen[:, 1] == colour, 0].unique()) == 7     # each ink: seven digits
+        assert len(unseen[unseen[:, 2] == colour, 0].unique()) == 7     # each paper: seven digits
+    assert len({tuple(row) for row in unseen[:, 1:].tolist()}) == 56    # each pair: one digit
+    times = unseen[:, 0].bincount(minlength=10)
+    assert times.min() >= 4 and times.max() <= 7
+
+
+# Machado, Oliveira and Fernandes 2009, "A physiologically-based model for simulation of color
+# vision deficiency", table of severity 1.0: linear RGB -> linear RGB as it is seen.
+SIGHT = {
+    "normal": [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
+    "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216],
+                   [-0.003882, -0.048116, 1.051998]],
+    "deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413],
+                     [-0.011820, 0.042940, 0.968881]],
+    "tritanopia": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602],
+                   [0.004733, 0.691367, 0.303900]]}
+
+
+def delta_e(colours, sight: str) -> torch.Tensor:
+    """CIE 1976 Delta-E between all pairs of sRGB colours (N, 3), bytes, as that sight sees them."""
+    rgb = torch.tensor(colours).double() / 255
+    linear = torch.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    seen = (linear @ torch.tensor(SIGHT[sight]).double().T).clamp(0, 1)
+    xyz = torch.tensor([[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750],
+                        [0.0193339, 0.1191920, 0.9503041]]).double()     # sRGB, white D65
+    x = seen @ xyz.T / xyz.sum(dim=1)
+    f = torch.where(x > (6 / 29) ** 3, x ** (1 / 3), x / (3 * (6 / 29) ** 2) + 4 / 29)
+    lab = torch.stack([116 * f[:, 1] - 16, 500 * (f[:, 0] - f[:, 1]), 200 * (f[:, 1] - f[:, 2])], 1)
+    return torch.pdist(lab)
+
+
+def test_delta_e_agrees_with_a_worked_example():
+    """Black to white is 100 by definition; sRGB red has L, a, b = 53.24, 80.09, 67.20."""
+    assert delta_e([(0, 0, 0), (255, 255, 255)], "normal").item() == pytest.approx(100, abs=0.01)
+    red = math.hypot(53.24, 80.09, 67.20)
+    assert delta_e([(0, 0, 0), (255, 0, 0)], "normal").item() == pytest.approx(red, abs=0.02)
+
+
+@pytest.mark.parametrize("sight", SIGHT)
+def test_any_two_colours_can_be_told_apart_by_every_kind_of_sight(sight):
+    assert delta_e(list(COLOURS.values()), sight).min() >= 30
 
 
 def test_each_value_and_each_pair_of_colours_is_still_trained_on(world):

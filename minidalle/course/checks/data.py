@@ -186,7 +186,7 @@ PARSE = Exercise(
 # ---- what is held out
 
 def is_unseen(factors: Tensor) -> Tensor:
-    """factors (N,3), digit, ink, paper -> (N,) bool: digit + 3 ink + 4 paper divisible by ten."""
+    """factors (N,3), digit, ink, paper -> (N,) bool: digit + ink + 3 paper divisible by ten."""
     return data.is_unseen(factors)
 
 
@@ -210,22 +210,22 @@ UNSEEN = Exercise(
         Mistake(
             "ink and paper exchanged",
             "You give ink and paper each other's weight. The columns are digit, ink, paper, and "
-            "the weights 1, 3, 4.",
-            rule(1, 4, 3)),
+            "the weights 1, 1, 3.",
+            rule(1, 3, 1)),
         Mistake(
             "without weights",
-            "You add the factors as they are. The weights 1, 3 and 4 spread the holes over all "
-            "pairs of colours.",
+            "You add the factors as they are. The weights 1, 1 and 3 spread the holes over all "
+            "digits and colours.",
             rule(1, 1, 1)),
         Mistake(
             "the digit forgotten",
             "You leave out the digit, and so whole pairs of colours are held out. Only the "
             "combination of all three may be missing.",
-            rule(0, 3, 4)),
+            rule(0, 1, 3)),
         Mistake(
             "the remainder itself",
             "You return the remainder, a number from 0 to 9. Ask whether it is 0.",
-            lambda factors: (factors * torch.tensor([1, 3, 4])).sum(dim=-1) % 10),
+            lambda factors: (factors * torch.tensor([1, 1, 3])).sum(dim=-1) % 10),
     ), "a tenth of all combinations, by the rule")
 
 
