@@ -27,7 +27,7 @@ from torch import Generator, Tensor
 from minidalle.download import read_cifar10, read_mnist
 
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-COLOURS = {                    # far apart for every kind of sight: Delta-E 31 or more (test_data.py)
+COLOURS = {                    # far apart for every kind of sight: Delta-E of 31 (test_data.py)
     "black": (28, 28, 32), "white": (248, 249, 243), "red": (178, 0, 15),
     "green": (67, 151, 92), "blue": (26, 61, 183), "yellow": (250, 206, 50),
     "pink": (216, 89, 164), "cyan": (56, 214, 255)}

@@ -1,10 +1,10 @@
 r"""The course: what a notebook needs around its text. One line of import brings all of it:
 
-    from minidalle.course import BLUE, GOLD, GREY, RED, Lesson, check, show
+    from minidalle.course import BLUE, GOLD, GREY, RED, Lesson, check, see, show
 
 Files here may import from the reading room, `minidalle/*.py`, and from `minidalle/workshop/`.
 """
-__all__ = ["BLUE", "GOLD", "GREY", "RED", "Lesson", "check", "show"]
+__all__ = ["BLUE", "GOLD", "GREY", "RED", "Lesson", "check", "see", "show"]
 
 
 def __getattr__(name: str):

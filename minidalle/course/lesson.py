@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+from IPython.display import display
 from torch import Tensor, nn
 
 import minidalle
@@ -24,8 +25,8 @@ from minidalle.workshop.pictures import to_pixels
 from minidalle.workshop.recipes import Workshop
 
 ROOT = Path(minidalle.__file__).parent.parent
-BLUE, RED, GOLD, GREY = "#1f6f8b", "#b3261e", "#c98a00", "0.55"   # healthy, broken, third, chance
-FIGURES = {"figure.dpi": 80, "figure.figsize": (7, 3), "figure.constrained_layout.use": True,
+BLUE, RED, GOLD, GREY = "#1f6f8b", "#b3261e", "#8f6400", "0.43"   # healthy, broken, third, chance
+FIGURES = {"figure.dpi": 100, "figure.figsize": (7, 3), "figure.constrained_layout.use": True,
            "font.size": 10, "axes.titlesize": 11, "axes.spines.top": False,
            "axes.spines.right": False, "axes.grid": False, "image.interpolation": "nearest",
            "lines.linewidth": 1.8, "savefig.facecolor": "white"}
@@ -96,7 +97,8 @@ class Lesson:
                 if i:
                     axes.annotate("", (left, y), (left - 0.22, y),
                                   arrowprops={"arrowstyle": "->", "color": "0.6"})
-        plt.show()
+        rows = "; ".join(f"{label}: {', '.join(names)}" for label, names in ROWS.items())
+        see(f"The map of the course, with the mark on {self.name}. {rows}.")
 
     def card(self, metrics: dict[str, float], chance: dict[str, float] | None = None,
              broken: dict[str, float] | None = None) -> None:
@@ -148,8 +150,9 @@ def number(value: float | None) -> str:
 
 
 def show(images: Tensor, captions: list[str] | None = None, columns: int = 8, title: str = "",
-         colours: list[str] | None = None, side: float = 1.05) -> None:
-    """Pictures (N, 3, H, W) in [-1, 1] in rows, each with its caption above it."""
+         colours: list[str] | None = None, side: float = 1.05, alt: str = "") -> None:
+    """Pictures (N, 3, H, W) in [-1, 1] in rows, each with its caption above it. `alt` says what is
+    to be seen, where title and captions do not."""
     rows = -(-len(images) // columns)
     taller = 1.35 if captions else 1.05
     figure, grid = plt.subplots(rows, columns, squeeze=False,
@@ -159,6 +162,17 @@ def show(images: Tensor, captions: list[str] | None = None, columns: int = 8, ti
         if i < len(images):
             axes.imshow(to_pixels(images[i]))
         if captions and i < len(captions):
-            axes.set_title(captions[i], fontsize=8, color=colours[i] if colours else "black")
+            axes.set_title(captions[i], fontsize=9, color=colours[i] if colours else "black")
     figure.suptitle(title, fontsize=11)
-    plt.show()
+    see(alt or ". ".join(filter(None, (title, ", ".join(filter(None, captions or []))))))
+
+
+def see(alt: str) -> None:
+    """Show the open figure, as plt.show() does, with words for those who cannot see it: what it
+    shows and what is to be found in it, in one to three sentences."""
+    if not alt.strip():
+        raise ValueError("the figure has no alternative text; pass see(alt) a sentence that says "
+                         "what it shows")
+    figure = plt.gcf()
+    display(figure, metadata={"image/png": {"alt": alt}})
+    plt.close(figure)

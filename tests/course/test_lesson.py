@@ -13,7 +13,7 @@ from PIL import Image
 from torch import nn
 
 from minidalle.course import lesson as lessons
-from minidalle.course.lesson import Lesson, number, show, table
+from minidalle.course.lesson import Lesson, number, see, show, table
 from minidalle.train import FitConfig
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -117,17 +117,36 @@ def test_table_says_that_nothing_is_expected_yet():
     assert "not measured yet" in table({"loss": 1.0}, {}, {}, {})[1]
 
 
-def test_map_and_show_draw_without_a_screen(here):
-    before = plt.get_fignums()
+@pytest.fixture
+def seen(monkeypatch):
+    """What is displayed: pairs of figure and alternative text."""
+    pairs = []
+    monkeypatch.setattr("minidalle.course.lesson.display", lambda figure, metadata: pairs.append(
+        (figure, metadata["image/png"]["alt"])))
+    return pairs
+
+
+def test_map_and_show_draw_without_a_screen_and_say_what_is_to_be_seen(here, seen):
     Lesson("03_transformer").map()
+    show(torch.zeros(5, 3, 8, 8), list("abcde"), columns=3, title="Letters")
+    (map_, words), (pictures, letters) = seen
     assert any(text.get_text() == "03 transformer" and text.get_color() == "white"
-               for text in plt.gcf().axes[0].texts)
-    show(torch.zeros(5, 3, 8, 8), list("abcde"), columns=3)
-    axes = plt.gcf().axes
-    assert [one.get_title() for one in axes] == ["a", "b", "c", "d", "e", ""]
-    assert len(axes[4].images) == 1 and not axes[5].images
-    for figure in set(plt.get_fignums()) - set(before):
-        plt.close(figure)
+               for text in map_.axes[0].texts)
+    assert "mark on 03_transformer" in words and "07_dvae, 08_dalle" in words
+    assert [one.get_title() for one in pictures.axes] == ["a", "b", "c", "d", "e", ""]
+    assert len(pictures.axes[4].images) == 1 and not pictures.axes[5].images
+    assert letters == "Letters. a, b, c, d, e"
+    assert not plt.get_fignums()                       # nothing stays open
+
+
+def test_a_figure_without_alternative_text_is_refused(seen):
+    plt.figure()
+    with pytest.raises(ValueError, match="no alternative text"):
+        see(" ")
+    with pytest.raises(ValueError, match="no alternative text"):
+        show(torch.zeros(1, 3, 8, 8))
+    plt.close("all")
+    assert not seen
 
 
 def test_band_is_as_wide_again_as_the_seeds_spread_and_shares_stay_shares():

@@ -223,7 +223,7 @@ OTHER_STYLE = {
     "data.images": images,
     "data.compose": compose,
     "data.parse": parse,
-    "data.is_unseen": lambda factors: torch.tensor([(digit + 3 * ink + 4 * paper) % 10 == 0
+    "data.is_unseen": lambda factors: torch.tensor([(digit + ink + 3 * paper) % 10 == 0
                                                     for digit, ink, paper in factors.tolist()]),
     "tokenizer.count_pairs": count_pairs,
     "tokenizer.merge": merge,
