@@ -7,7 +7,7 @@ idea        Go down: halve the picture, widen the channels, so that a few steps 
             and shift its channels; where asked, pixels attend to each other and to a text.
 equation    h <- (1 + scale(t, c)) norm(h) + shift(t, c)
 paper       Ronneberger et al. 2015, arXiv:1505.04597; DDPM, arXiv:2006.11239, appendix B;
-            scale and shift: Dhariwal & Nichol 2021, arXiv:2105.05233, section 4.3
+            scale and shift: Dhariwal & Nichol 2021, arXiv:2105.05233, section 3.1
 left out    dropout, several attention resolutions by default
 """
 import math
@@ -33,7 +33,11 @@ class UNetConfig:
 
 
 def time_features(t: Tensor, width: int) -> Tensor:
-    """Steps (B,) as sines and cosines (B, width) of falling frequency, as in a transformer."""
+    """Steps (B,) as sines and cosines (B, width) of falling frequency, as in a transformer. In
+    float32 under autocast too: bfloat16 has no 301, its neighbours are 300 and 302."""
+    if width % 2:
+        raise ValueError(f"width {width} of the time features is odd, and each rate needs a sine "
+                         "and a cosine: choose an even width.")
     rate = torch.exp(-math.log(10_000) * torch.arange(width // 2, device=t.device) / (width // 2))
     angle = t[:, None].float() * rate                                       # (B, width / 2)
     return torch.cat([angle.sin(), angle.cos()], dim=1)                     # (B, width)
@@ -59,14 +63,19 @@ class ResBlock(nn.Module):
         return self.shortcut(x) + self.conv2(F.silu(h))                     # (B, C_out, H, W)
 
 
+def heads_of(c: int) -> int:
+    """The largest number of heads that splits c channels evenly, 32 or more for each."""
+    return next(heads for heads in range(max(1, c // 32), 0, -1) if c % heads == 0)
+
+
 class Attend(nn.Module):
     """Pixels attend to each other, and to a text where there is one."""
 
     def __init__(self, c: int, context: int):
         super().__init__()
         self.norm1, self.norm2 = nn.GroupNorm(8, c), nn.GroupNorm(8, c)
-        self.pixels = MultiHeadAttention(c, heads=max(1, c // 32))
-        self.text = MultiHeadAttention(c, max(1, c // 32), context) if context else None
+        self.pixels = MultiHeadAttention(c, heads_of(c))
+        self.text = MultiHeadAttention(c, heads_of(c), context) if context else None
 
     def forward(self, x: Tensor, context: Tensor | None, keep: Tensor | None) -> Tensor:
         B, C, H, W = x.shape
@@ -95,6 +104,9 @@ class Stage(nn.Module):
 class UNet(nn.Module):
     def __init__(self, config: UNetConfig):
         super().__init__()
+        if config.width < 8 or config.width % 8:
+            raise ValueError(f"UNetConfig(width={config.width}) came; expected a multiple of 8, "
+                             "because every norm has 8 groups of channels")
         self.config = config
         widths = [config.width * w for w in config.widen]
         signal = 4 * config.width

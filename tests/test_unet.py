@@ -45,6 +45,58 @@ def test_time_features_equal_the_formula_entry_by_entry():
             assert got[b, i + 4].item() == pytest.approx(math.cos(angle), abs=1e-4)
 
 
+@pytest.mark.parametrize("width", [1, 7])
+def test_time_features_of_an_odd_width_are_refused(width):
+    """A sine and a cosine for each rate make an even number: one column would be missing."""
+    with pytest.raises(ValueError, match=f"width {width} .* even"):
+        time_features(torch.tensor([3]), width)
+
+
+@pytest.mark.parametrize("dtype", [torch.long, torch.bfloat16, torch.float64])
+def test_time_features_are_float32_whatever_comes_and_under_autocast(dtype):
+    t, exact = torch.tensor([3, 256]), time_features(torch.tensor([3.0, 256.0]), 8)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        got = time_features(t.to(dtype), 8)
+    assert got.dtype == torch.float32 and torch.equal(got, exact)
+
+
+@pytest.mark.parametrize("width", range(8, 264, 8))
+def test_every_width_that_is_a_multiple_of_8_makes_a_unet(width):
+    """Heads of 32 channels or more, as many as split the width evenly."""
+    with torch.device("meta"):                 # shapes only
+        model = UNet(UNetConfig(width=width))
+        assert model(torch.zeros(1, 3, 8, 8), torch.zeros(1)).shape == (1, 3, 8, 8)
+    heads = model.middle.attend.pixels.heads
+    assert 2 * width % heads == 0 and 2 * width // heads >= min(2 * width, 32)
+    fewer = [h for h in range(heads + 1, 2 * width // 32 + 1) if 2 * width % h == 0]
+    assert not fewer                           # no larger number would do
+
+
+@pytest.mark.parametrize("width", [0, 4, 12, 60])
+def test_a_width_that_is_no_multiple_of_8_is_refused_by_name(width):
+    with pytest.raises(ValueError, match=f"width={width}. came; expected a multiple of 8"):
+        UNet(UNetConfig(width=width))
+
+
+def test_statistics_of_a_norm_stay_float32_when_its_input_is_half():
+    """The answer is that of float32, rounded once: a mean summed in bfloat16 would be far off."""
+    norm, x = torch.nn.GroupNorm(8, 32), (torch.randn(2, 32, 32, 32) + 8).bfloat16()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        torch.testing.assert_close(norm(x).float(), norm(x.float()), atol=2 ** -9, rtol=2 ** -8)
+
+
+def test_bfloat16_changes_the_answer_by_its_rounding_and_leaves_the_steps_as_they_are():
+    """Some thirty layers on the way, each rounded to 8 bits, err by chance: sqrt(30) / 256. The
+    steps 301 and 999 are no bfloat16: the features that enter are still those of float32."""
+    model, (x, _, z), t, entered = unet(), inputs(), torch.tensor([301, 999]), []
+    model.time.register_forward_hook(lambda layer, args, out: entered.append(args[0]))
+    exact = model(x, t, z)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        half = model(x, t, z)
+    assert half.dtype == torch.bfloat16 and torch.equal(*entered)
+    assert (half.float() - exact).norm() / exact.norm() < 30 ** 0.5 / 256
+
+
 def test_a_new_unet_predicts_zero_and_a_new_block_is_its_shortcut():
     x, t, z = inputs()
     fresh = UNet(UNetConfig(width=16, condition=8))
