@@ -17,6 +17,8 @@ from torch import Generator, Tensor, nn
 
 from minidalle.transformer import Transformer, TransformerConfig
 
+ROUNDING = 1e-6                # of a dot product of two vectors of length one, in float32
+
 
 @dataclass(frozen=True)
 class ClipConfig:
@@ -113,8 +115,9 @@ class Clip(nn.Module):
 
     def forward(self, images: Tensor, ids: Tensor) -> Tensor:
         """Logits (images, captions): scaled dot products, the scale at most 100 (section 2.5)."""
-        scale = self.log_scale.clamp(max=math.log(100)).exp()
-        return scale * self.encode_image(images) @ self.encode_text(ids).mT
+        with torch.no_grad():  # subtle: clamp(log_scale) would give it the gradient 0 up there
+            self.log_scale.clamp_(max=math.log(100))
+        return self.log_scale.exp() * self.encode_image(images) @ self.encode_text(ids).mT
 
     def loss(self, batch: tuple[Tensor, Tensor], generator: Generator | None = None) -> Tensor:
         """batch = images (B, 3, H, W), ids (B, T)."""
@@ -147,12 +150,29 @@ def contrastive_loss(logits: Tensor, same: Tensor) -> Tensor:
 @torch.no_grad()
 def zero_shot(clip: Clip, images: Tensor, ids: Tensor) -> Tensor:
     """For each picture (B, 3, H, W) the probability (B, C) of each of C captions, ids (C, T)."""
-    return clip(images, ids).float().softmax(dim=1)
+    logits = clip(images, ids).float()
+    if not torch.isfinite(logits).all():
+        raise ValueError("got logits with NaN or infinity, expected finite numbers; look at the "
+                         "pictures and at the CLIP model")
+    return logits.softmax(dim=1)
 
 
 @torch.no_grad()
 def recall_at(image_vectors: Tensor, text_vectors: Tensor, k: int = 1) -> float:
-    """Share of captions whose own picture, the one in the same row, is among the k nearest."""
+    """Share of captions whose own picture, the one in the same row, is among the k nearest.
+
+    Vectors (N, E) of length one. Pictures that are equally near, up to rounding, stand in an order
+    drawn by lot: what counts is how often the own one is then among the first k, on average.
+    """
+    shapes = tuple(image_vectors.shape), tuple(text_vectors.shape)
+    if shapes[0] != shapes[1] or len(shapes[0]) != 2 or 0 in shapes[0] or k < 1:
+        raise ValueError(f"got images {shapes[0]}, texts {shapes[1]} and k = {k}, expected both "
+                         "(N, E), pair by pair, with N >= 1, and k >= 1")
     likeness = text_vectors @ image_vectors.mT                              # (captions, images)
-    better = (likeness > likeness.diag()[:, None]).sum(dim=1)
-    return (better < k).float().mean().item()
+    if not torch.isfinite(likeness).all():
+        raise ValueError("got vectors with NaN or infinity, expected finite numbers; look at the "
+                         "CLIP model")
+    lead = likeness - likeness.diag()[:, None]
+    # subtle: equal vectors have products that differ by the rounding of a sum
+    better, tied = (lead > ROUNDING).sum(dim=1), (lead.abs() <= ROUNDING).sum(dim=1)
+    return ((k - better) / tied).clamp(0, 1).mean().item()

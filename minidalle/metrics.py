@@ -79,8 +79,9 @@ class Judge(nn.Module):
 
     def read(self, images: Tensor) -> Tensor:
         """The most likely value of every factor (B, n_factors); in eval mode."""
-        return self._measure(
-            lambda part: torch.stack([x.argmax(dim=1) for x in self(part)], dim=1), images)
+        logits = self._measure(lambda part: torch.cat(self(part), dim=1), images)
+        parts = logits.split(list(self.config.factors), dim=1)      # each (B, n)
+        return torch.stack([part.argmax(dim=1) for part in parts], dim=1)
 
     def _hidden(self, images: Tensor) -> Tensor:
         expected = (3, self.config.size, self.config.size)
@@ -98,9 +99,13 @@ class Judge(nn.Module):
         was_training = self.training
         self.eval()
         try:
-            return torch.cat([function(part) for part in images.split(CHUNK)])
+            measured = torch.cat([function(part) for part in images.split(CHUNK)])
         finally:
             self.train(was_training)
+        if not torch.isfinite(measured).all():
+            raise ValueError("the judge answers with NaN or infinity; train it anew, its weights "
+                             "are spoilt")
+        return measured
 
     def _check_factors(self, images: Tensor, factors: Tensor) -> None:
         expected = (len(images), len(self.config.factors))
@@ -189,9 +194,12 @@ def precision_recall(real: Tensor, fake: Tensor, k: int = 3) -> tuple[float, flo
 
 def _share_inside(points: Tensor, centres: Tensor, k: int) -> float:
     # Each centre is its own nearest at distance 0, so the k-th neighbour is number k + 1.
-    radii = torch.cat([torch.cdist(part, centres).topk(k + 1, largest=False).values[:, -1]
+    # subtle: by matrix products a copy would lie 1e-7 beside itself, and outside a ball of radius 0
+    def apart(part):
+        return torch.cdist(part, centres, compute_mode="donot_use_mm_for_euclid_dist")
+    radii = torch.cat([apart(part).topk(k + 1, largest=False).values[:, -1]
                        for part in centres.split(CHUNK)])           # (M,)
-    inside = torch.cat([(torch.cdist(part, centres) <= radii).any(dim=1)
+    inside = torch.cat([(apart(part) <= radii).any(dim=1)
                         for part in points.split(CHUNK)])           # (N,)
     return inside.double().mean().item()
 

@@ -108,6 +108,19 @@ def test_the_scale_never_exceeds_100():
     clip, images, ids = small_clip().eval(), torch.randn(5, 3, 16, 16), sentences(5)
     clip.log_scale.data.fill_(50.0)
     assert clip(images, ids).abs().max() <= 100.001
+    assert clip.log_scale.item() == pytest.approx(math.log(100), rel=1e-6)
+
+
+def test_a_scale_above_100_comes_back_by_itself_where_a_smaller_one_is_better():
+    """Oracle: the slope by differences at the cap, which a clamp in the formula would make 0."""
+    clip, images, ids = small_clip().eval(), torch.randn(5, 3, 16, 16), sentences(5)
+    clip.log_scale.data.fill_(6.0)
+    loss = clip.loss((images, ids))
+    slope, = torch.autograd.grad(loss, clip.log_scale)
+    clip.log_scale.data.sub_(0.01)
+    with torch.no_grad():
+        lower = clip.loss((images, ids))
+    assert slope > 0.1 and ((loss - lower) / 0.01).item() == pytest.approx(slope.item(), rel=0.1)
 
 
 def test_the_text_vector_sees_the_whole_caption_and_no_padding():
@@ -164,6 +177,61 @@ def test_recall_equals_a_count_over_sorted_neighbours():
         expected = sum(i in row for i, row in enumerate(nearest.tolist())) / 30
         assert recall_at(images, texts, k) == pytest.approx(expected)
     assert recall_at(texts, texts) == 1
+
+
+def recall_by_lots(images, texts, k, draws=4000):
+    """The pictures of each caption in an order in which lots decide between equal ones."""
+    lots, hits = torch.Generator().manual_seed(1), 0
+    for _ in range(draws):
+        order = torch.randperm(len(images), generator=lots)
+        nearest = order[(texts @ images[order].T).argsort(dim=1, descending=True, stable=True)]
+        hits += (nearest[:, :k] == torch.arange(len(texts))[:, None]).any(dim=1).float().mean()
+    return (hits / draws).item()
+
+
+def test_recall_counts_equal_pictures_as_a_drawing_of_lots_would():
+    images = unit(torch.randn(6, 5, generator=seed()))[[0, 0, 1, 2, 2, 2, 3, 4, 5]]
+    texts = unit(images + 0.8 * torch.randn(9, 5, generator=seed(1)))
+    for k in (1, 2, 3, 5):
+        assert recall_at(images, texts, k) == pytest.approx(recall_by_lots(images, texts, k),
+                                                            abs=0.02)
+
+
+@pytest.mark.parametrize("n", [2, 7, 100])
+def test_recall_of_equal_vectors_is_that_of_guessing(n):
+    same = unit(torch.randn(1, 128, generator=seed())).expand(n, -1).contiguous()
+    for k in (1, 2, n, n + 1):
+        assert recall_at(same, same, k) == pytest.approx(min(1, k / n))
+        assert recall_at(unit(torch.randn(n, 128)), same, k) <= 1
+
+
+def test_rounding_breaks_no_tie():
+    """Rows cut to the longest caption of their batch differ in the eighth digit."""
+    same = unit(torch.randn(1, 128, generator=seed())).expand(50, -1)
+    nearly = same + 6e-8 * torch.randn(50, 128, generator=seed(1))
+    assert recall_at(nearly, same) == pytest.approx(1 / 50)
+
+
+def test_a_clip_whose_relus_died_scores_as_guessing_does():
+    clip, ids = small_clip().eval(), sentences(20)
+    for layer in clip.image_tower.convs:
+        if isinstance(layer, torch.nn.BatchNorm2d):
+            torch.nn.init.constant_(layer.bias, -100.0)
+    vectors = clip.encode_image(torch.randn(20, 3, 16, 16)), clip.encode_text(ids)
+    assert recall_at(*vectors) == pytest.approx(1 / 20)
+
+
+def test_recall_refuses_nan_unlike_counts_and_no_neighbour():
+    x, bad = unit(torch.randn(4, 3)), torch.full((4, 3), math.nan)
+    for images, texts, k in [(bad, x, 1), (x, bad, 1), (x, x[:2], 1), (x[:0], x[:0], 1),
+                             (x[0], x[0], 1), (x, x, 0)]:
+        with pytest.raises(ValueError, match="expected"):
+            recall_at(images, texts, k)
+
+
+def test_zero_shot_refuses_logits_that_are_not_finite():
+    with pytest.raises(ValueError, match="NaN or infinity"):
+        zero_shot(small_clip().eval(), torch.full((2, 3, 16, 16), math.nan), sentences(3))
 
 
 def test_the_order_of_words_and_of_patches_changes_the_vectors():

@@ -161,6 +161,29 @@ def test_fakes_that_know_one_of_two_clusters_have_precision_1_and_recall_half():
     assert precision_recall(left, real) == (0.5, 1.0)
 
 
+def test_where_no_k_is_given_it_is_3():
+    """On a line: from 2 the second neighbour is 3 away, the third 4 and the fourth 5."""
+    real = torch.tensor([[0.0], [-1], [-2], [-3], [2]])
+    fake = torch.tensor([[4.9], [5.1], [6.0], [6.5], [9.0]])    # the ball round 2 reaches to 6
+    assert precision_recall(real, fake)[0] == 0.6
+    assert precision_recall(real, fake) == precision_recall(real, fake, 3)
+    assert len({precision_recall(real, fake, k)[0] for k in (2, 3, 4)}) == 3
+
+
+def test_a_point_on_the_surface_of_a_ball_is_inside_however_many_points_there_are():
+    """On a grid of whole numbers, up to 30 x 30, each has four neighbours exactly 1 away."""
+    for n in (3, 6, 30):
+        grid = torch.cartesian_prod(torch.arange(n), torch.arange(n)).double()
+        assert precision_recall(grid, grid + torch.tensor([0.0, 1.0]), 2) == (1.0, 1.0)
+        assert precision_recall(grid, grid + 0.3 * n + 0.1, 1)[0] < 1
+
+
+def test_copies_lie_inside_balls_without_extent():
+    """Each sample stands there four times, so its third neighbour is 0 away."""
+    real = (100 * randn(30, 40)).repeat(4, 1)
+    assert precision_recall(real, real) == (1.0, 1.0)
+
+
 def test_precision_and_recall_of_far_sets_are_0_and_of_a_set_with_itself_are_1():
     x = randn(60, 4) + 100
     assert precision_recall(x, x + 100) == (0.0, 0.0)
@@ -377,6 +400,16 @@ def test_images_of_another_shape_are_refused(shape):
 def test_pictures_with_nan_are_refused_and_not_read_as_some_digit():
     with pytest.raises(ValueError, match="NaN"):
         Judge(SMALL).read(torch.full((2, 3, 16, 16), math.nan))
+
+
+def test_a_judge_with_nan_in_its_weights_is_refused_and_reads_nothing():
+    judge = Judge(SMALL)
+    torch.nn.init.constant_(judge.heads[1].weight, math.nan)
+    with pytest.raises(ValueError, match="NaN"):
+        judge.read(torch.zeros(2, 3, 16, 16))
+    torch.nn.init.constant_(judge.body[0][0].weight, math.inf)
+    with pytest.raises(ValueError, match="NaN"):
+        judge.features(torch.ones(2, 3, 16, 16))
 
 
 def test_accuracy_of_no_pictures_is_refused_and_not_nan():
