@@ -31,9 +31,10 @@ from minidalle.tokenizer import Tokenizer
 from minidalle.train import autocast, choose_device, descend, seeded
 from minidalle.unclip import shrink
 from minidalle.workshop.demo import machine, peak_memory
-from minidalle.workshop.recipes import FITS, STAGES, Workshop
+from minidalle.workshop.recipes import FITS, ROADS, STAGES, Workshop
 
-PARTS = ("tokenizer", "data", *STAGES, "road", "road-dalle")
+ROAD_PARTS = {f"road-{model}" if i else "road": model for i, model in enumerate(ROADS)}
+PARTS = ("tokenizer", "data", *STAGES, *ROAD_PARTS)
 SETTINGS = ("width", "depth", "heads", "patch", "codes", "grid")
 NUMBERS = {
     "batch": "of a training step", "size": "of the large picture; the small one has half",
@@ -41,7 +42,7 @@ NUMBERS = {
     "steps": "of sampling, by prior, decoder and upsampler", "threads": "of the CPU",
     "samples": "drawn at once (default 64)", "repeats": "timings for a median (default 5)"}
 HELP = f"""parts: {", ".join(PARTS)}
-(a road is from caption to picture: that of DALL-E 2, that of DALL-E)
+(a road is from caption to picture: that of {", that of ".join(r.idea for r in ROADS.values())})
 
 examples:
   make bench                              every part as the demo builds it
@@ -196,20 +197,22 @@ def stage(args, device, timed: Callable) -> dict:
 
 
 def uses(stage: str, model: nn.Module, batch) -> dict[str, Callable[[], object]]:
-    """What the trained model of a stage does, with a batch like those of its training."""
+    """What the trained model of a stage does, with a batch like those of its training; of a stage
+    that is not named here only the training is measured."""
     if stage == "dvae":
         codes = model.encode(batch)
         return {"encode": lambda: model.encode(batch), "decode": lambda: model.decode(codes)}
     if stage == "dalle":
         return {"sample": lambda: model.sample(batch[0]),
                 "guided_sample": lambda: model.sample(batch[0], guidance=2.0)}
-    return {"sample": {
+    work = {
         "judge": lambda: model.read(batch[0]),
         "clip": lambda: (model.encode_image(batch[0]), model.encode_text(batch[1])),
         "prior": lambda: model.sample(batch[0], batch[1]),
         "arprior": lambda: model.sample(batch[0], batch[1]),
         "decoder": lambda: model.sample(batch[1]),
-        "upsampler": lambda: model.sample(shrink(batch, model.config.small))}[stage]}
+        "upsampler": lambda: model.sample(shrink(batch, model.config.small))}
+    return {"sample": work[stage]} if stage in work else {}
 
 
 def textbook(config: DalleConfig, batch: int) -> int:
@@ -231,7 +234,7 @@ def beside_textbook(line: dict, matmul: float) -> dict:
 
 def road(args, device, timed: Callable) -> dict:
     shop, g = Untrained(args), seeded(0, device)
-    paint = shop.painter("dalle" if args.inside == "road-dalle" else "unclip")
+    paint = shop.painter(ROAD_PARTS[args.inside])
     captions = shop.world.batch(args.samples, "test", g).captions
     about = {name: describe(model) for name, model in shop.models.items()}
     return {"parameters": sum(model["parameters"] for model in about.values()),
@@ -263,8 +266,8 @@ def measure(args: argparse.Namespace) -> dict:
     if args.inside == "machine":
         return about | {"matmul_seconds": matmul, "matmul_gflops": 2 * 1024 ** 3 / matmul / 1e9,
                         "machine": machine(device)}
-    part = {"tokenizer": tokenizer, "data": data, "road": road,
-            "road-dalle": road}.get(args.inside, stage)
+    part = {"tokenizer": tokenizer, "data": data,
+            **dict.fromkeys(ROAD_PARTS, road)}.get(args.inside, stage)
     line = part(args, device, partial(median_seconds, repeats=args.repeats, device=device))
     line |= {name.replace("seconds", "in_matmuls"): value / matmul
              for name, value in line.items() if name.endswith("_seconds")}

@@ -12,7 +12,6 @@ from minidalle.workshop.options import parser
 from minidalle.workshop.recipes import ROADS, STAGES, Workshop
 
 PICTURES = (".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".svg", ".pdf")
-KNOBS = ("temperature", "top_k", "top_p")      # of dalle alone
 
 
 def folder_and_picture(out: Path | None, name: str) -> tuple[Path, Path]:
@@ -54,7 +53,7 @@ def run_train(args, workshop, picture: Path) -> None:
     for stage in args.stages:
         if stage not in STAGES:
             raise ValueError(f"there is no stage {stage!r}; choose from {', '.join(STAGES)}")
-    workshop.make(args.stages or ("judge", *ROADS[args.model]))
+    workshop.make(args.stages or ("judge", *ROADS[args.model].stages))
     for stage, seconds in workshop.seconds.items():
         print(f"{stage}: {seconds:.0f} s of training, {workshop.path(stage)}")
 
@@ -67,10 +66,7 @@ def run_draw(args, workshop, picture: Path) -> None:
     given = read_picture(args.complete) if args.complete else None
     if given:
         check_kept(picture, args.complete, "the picture to complete")
-    needed = list(ROADS[args.model])
-    if args.model == "dalle" and args.best == 1:
-        needed.remove("clip")                  # which only ranks on this road
-    need_models(args, workshop, needed)
+    need_models(args, workshop, ROADS[args.model].needs(args.best))
     captions = [workshop.world.grammar.known_words(caption) for caption in args.captions]
     workshop.tokenizer.batch(captions)         # says now, above the bars, if one is too long
     every = [caption for caption in captions for _ in range(args.samples)]
@@ -95,20 +91,11 @@ def write_page(picture: Path, images, columns: int, scale: int) -> None:
 
 def painter(args, workshop, given) -> Callable:
     """What draws, with the knobs that were set; below the rows of the picture `given`, if any."""
-    from minidalle.dalle import complete
-    from minidalle.workshop.pictures import upper_rows
-
-    knobs = {name: getattr(args, name) for name in ("guidance", *KNOBS)}
+    road = ROADS[args.model]
+    knobs = {knob.name: getattr(args, knob.name) for knob in road.knobs}
     knobs = {name: value for name, value in knobs.items() if value is not None}
-    if given is None:
-        return partial(workshop.painter(args.model), **knobs)
-    road = workshop.dalle_road(ranked=False)
-    config = road.dvae.config
-    rows = upper_rows(given, config.size, config.size // config.grid).to(workshop.device)
-
-    def paint(captions, generator):
-        return complete(road, captions, rows.expand(len(captions), -1, -1, -1), generator, **knobs)
-    return paint
+    paint = road.complete(workshop, given) if given else workshop.painter(args.model)
+    return partial(paint, **knobs)
 
 
 def run_vary(args, workshop, picture: Path) -> None:
@@ -116,7 +103,7 @@ def run_vary(args, workshop, picture: Path) -> None:
     from minidalle.train import seeded
 
     [image] = given_pictures(args, workshop, picture, args.file)
-    need_models(args, workshop, ROADS["unclip"])
+    need_models(args, workshop, ROADS["unclip"].stages)
     images = vary(workshop.unclip(), image, args.n, seeded(args.seed), args.eta)
     write_row(args, picture, [image, *images], "after the given one")
 
@@ -126,7 +113,7 @@ def run_blend(args, workshop, picture: Path) -> None:
     from minidalle.train import seeded
 
     first, second = given_pictures(args, workshop, picture, args.first, args.second)
-    need_models(args, workshop, ROADS["unclip"])
+    need_models(args, workshop, ROADS["unclip"].stages)
     images = blend(workshop.unclip(), first, second, args.n, seeded(args.seed))
     write_row(args, picture, [first, *images, second], "between the two given ones")
 
@@ -141,7 +128,7 @@ def run_edit(args, workshop, picture: Path) -> None:
     if before == after:
         raise ValueError(f"both captions say {short(before, 60)!r}; let the second one say what "
                          "is to change")
-    need_models(args, workshop, ROADS["unclip"])
+    need_models(args, workshop, ROADS["unclip"].stages)
     strength = args.strength * torch.arange(1, args.n + 1, device=workshop.device) / args.n
     images = edit(workshop.unclip(), image.expand(args.n, -1, -1, -1),
                   *([caption] * args.n for caption in captions), strength[:, None])
@@ -159,7 +146,7 @@ def run_inpaint(args, workshop, picture: Path) -> None:
     if args.mask not in HALVES:
         check_kept(picture, Path(args.mask), "the mask")
     captions = known(workshop, args.caption) * args.n
-    need_models(args, workshop, ROADS["unclip"])
+    need_models(args, workshop, ROADS["unclip"].stages)
     images = inpaint(workshop.unclip(), image.expand(args.n, -1, -1, -1), mask, captions,
                      seeded(args.seed))
     hole = image.masked_fill(mask, 0.6)                        # grey, as in the demo's strip
@@ -196,7 +183,7 @@ def write_row(args, picture: Path, images: list, where: str) -> None:
 def run_score(args, workshop, picture: Path) -> None:
     from minidalle.workshop.demo import score, table
 
-    need_models(args, workshop, ("judge", *ROADS[args.model]))
+    need_models(args, workshop, ("judge", *ROADS[args.model].stages))
     print(table(score(workshop, args.model, args.samples)))
 
 
@@ -204,15 +191,21 @@ def run_score(args, workshop, picture: Path) -> None:
 
 def choose_model(args) -> None:
     """The road that is meant, and nothing asked of it that it does not have."""
-    asked = getattr(args, "model", None)
-    completing = getattr(args, "complete", None) is not None
-    args.model = asked or ("dalle" if completing else "unclip")
-    knobs = [name for name in (*KNOBS, "complete") if getattr(args, name, None) is not None]
-    if args.model == "unclip" and knobs:
-        options = " and ".join(f"--{name.replace('_', '-')}" for name in knobs)
-        verb = "is" if len(knobs) == 1 else "are"
-        raise ValueError(f"{options} {verb} of no use to unclip, which does not write codes; add "
-                         "--model dalle, or leave that out")
+    given = {name for road in ROADS.values() for name in road.options
+             if getattr(args, name, None) is not None}
+    completing = {"complete"} & given          # which chooses the road that can
+    args.model = getattr(args, "model", None) or roads_with(completing)[0]
+    if useless := sorted(given - set(ROADS[args.model].options)):
+        options = " and ".join(f"--{name.replace('_', '-')}" for name in useless)
+        verb = "is" if len(useless) == 1 else "are"
+        others = "".join(f"add --model {' or '.join(able)}, or "
+                         for able in [roads_with(given)] if able)
+        raise ValueError(f"{options} {verb} of no use to {args.model}; {others}leave that out")
+
+
+def roads_with(options: set[str]) -> list[str]:
+    """The roads that have all of these options."""
+    return [model for model, road in ROADS.items() if options <= set(road.options)]
 
 
 def check_captions(captions: list[str], workshop) -> None:
@@ -256,8 +249,9 @@ def need_models(args, workshop, stages) -> None:
 def demo_command(args, workshop) -> str:
     """What to type so that the models are made which this command asked for."""
     words = ["python", "-m", "minidalle", "demo"]
-    for name, value, usual in (("--model", args.model, "unclip"), ("--data", args.data, "drawn"),
-                               ("--seed", args.seed, 0), ("--budget", args.budget, None),
+    for name, value, usual in (("--model", args.model, next(iter(ROADS))),
+                               ("--data", args.data, "drawn"), ("--seed", args.seed, 0),
+                               ("--budget", args.budget, None),
                                ("--out", workshop.folder.parent, Path("runs"))):
         words += [] if value == usual else [name, str(value)]
     return shlex.join(words)
@@ -291,7 +285,8 @@ RUN = {"demo": run_demo, "compare": run_compare, "train": run_train, "draw": run
 def run(args) -> None:
     """One command, once its arguments are read."""
     choose_model(args)
-    name = "demo-dalle" if (args.command, args.model) == ("demo", "dalle") else args.command
+    other = args.command == "demo" and args.model != next(iter(ROADS))
+    name = f"demo-{args.model}" if other else args.command
     folder, picture = folder_and_picture(args.out, f"{name}.png")
     if args.command in ("train", "score") and args.out == picture:
         raise ValueError(f"--out is {picture}, but {args.command} draws no picture; name the "

@@ -3,7 +3,8 @@ r"""Compare: every road on the same captions, in one table and one figure.
 in -> out   a Workshop -> a table, a JSON file, a figure
 idea        The roads share tokenizer, CLIP and judge, and get the same captions, so that what is
             left of a difference belongs to the road. DALL-E has one more row: it may draw eight
-            pictures for a caption and let CLIP pick one, as in the paper's figures.
+            pictures for a caption and let CLIP pick one, as in the paper's figures (`best_of` in
+            the list of roads).
 paper       reranking: Ramesh et al. 2021, arXiv:2102.12092, section 2.6
 left out    error bars: among n pictures a share p has a standard error of sqrt(p (1 - p) / n)
 """
@@ -15,7 +16,6 @@ from minidalle.checkpoint import write
 from minidalle.train import seeded
 from minidalle.workshop.demo import (
     SAMPLES,
-    SECONDS,
     aligned,
     draw_many,
     measure,
@@ -36,21 +36,21 @@ from minidalle.workshop.pictures import (
 )
 from minidalle.workshop.recipes import ROADS, Workshop
 
-BEST_OF = 8
 SHARED = ("data", "seed", "budget", "samples", "judge", "machine")     # the same for every road
 OWN = ("model", "seconds", "peak_memory_bytes")                        # of score, not of a road
 
 
 def compare(workshop: Workshop, picture: Path, file: Path, n: int | None = None) -> dict:
-    """Train or load both roads, measure them, and write the JSON file and the figure."""
-    workshop.make(("judge", *(stage for stages in ROADS.values() for stage in stages)))
+    """Train or load every road, measure them, and write the JSON file and the figure."""
+    workshop.make(("judge", *(stage for road in ROADS.values() for stage in road.stages)))
     n = n or SAMPLES[workshop.budget]
     splits = len(workshop.world.splits[1:])
-    seconds = splits * (n * sum(SECONDS.values()) + n // 2 * BEST_OF * SECONDS["dalle"])
+    seconds = splits * n * sum(road.seconds * (1 + (road.best_of > 1) * road.best_of / 2)
+                               for road in ROADS.values())
     about = f", about {seconds:.0f} s on two CPU cores" * (workshop.budget == "cpu")
-    workshop.say(f"compare: the same {splits * n} captions along {' and '.join(ROADS)}{about}")
+    workshop.say(f"compare: the same {splits * n} captions along {listed(ROADS)}{about}")
     scores = {model: score(workshop, model, n) for model in ROADS}
-    result = {name: scores["unclip"][name] for name in SHARED}
+    result = {name: next(iter(scores.values()))[name] for name in SHARED}
     result["roads"] = {model: road(workshop, model, scores[model]) for model in ROADS}
     write_json(file, result)
     figure(workshop, result, picture)
@@ -60,15 +60,27 @@ def compare(workshop: Workshop, picture: Path, file: Path, n: int | None = None)
 def road(workshop: Workshop, model: str, scored: dict) -> dict:
     """One road: its score, what it cost, and for DALL-E the best of eight, for half the captions
     (others than those of the rows above it; each costs as much as eight)."""
-    stages, paint = ROADS[model], workshop.painter(model)
+    stages, paint, best_of = ROADS[model].stages, workshop.painter(model), ROADS[model].best_of
     line = {name: value for name, value in scored.items() if name not in (*SHARED, *OWN)}
     line["parameters"] = sum(scored["parameters"][stage] for stage in stages)
     line["seconds_to_train"] = round(sum(workshop.seconds[stage] for stage in stages), 1)
     line["seconds_for_64"] = round(seconds_for(workshop, paint, 64), 3)
-    if model == "dalle":
-        line[f"best_of_{BEST_OF}"] = measure(workshop, paint, max(4, scored["samples"] // 2),
-                                             BEST_OF)
+    if best_of > 1:
+        line[f"best_of_{best_of}"] = measure(workshop, paint, max(4, scored["samples"] // 2),
+                                             best_of)
     return line
+
+
+def ranked(roads: dict[str, dict]) -> dict[str, tuple[int, dict]]:
+    """Of the roads those which CLIP may choose for: how many it sees, and what comes of it."""
+    many = {model: ROADS[model].best_of for model in roads}
+    return {model: (n, roads[model][f"best_of_{n}"]) for model, n in many.items() if n > 1}
+
+
+def listed(names) -> str:
+    """"unclip, dalle and gan"."""
+    *others, last = names
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def seconds_for(workshop: Workshop, paint: Callable, n: int) -> float:
@@ -83,8 +95,8 @@ def seconds_for(workshop: Workshop, paint: Callable, n: int) -> float:
 # ---- the table ------------------------------------------------------------------------------
 
 def table(result: dict) -> str:
-    """Both roads as a text that fits a terminal."""
-    roads, best = result["roads"], f"best_of_{BEST_OF}"
+    """The roads as a text that fits a terminal."""
+    roads, best = result["roads"], ranked(result["roads"])
     first = next(iter(roads.values()))
     lines = [aligned("", first["test"], 28),
              shares("real pictures, judged", result["judge"])]
@@ -94,8 +106,9 @@ def table(result: dict) -> str:
         lines.append(name)
         for model, line in roads.items():
             lines.append(shares(f"  {model}", line[split]))
-            if best in line:
-                lines.append(shares(f"  {model}, best of {BEST_OF} by CLIP", line[best][split]))
+            if model in best:
+                n, chosen = best[model]
+                lines.append(shares(f"  {model}, best of {n} by CLIP", chosen[split]))
     lines += ["", aligned("", roads, 28)]
     for label, name, unit, digits in ((f"FID (floor {first['fid_floor']:.3f})", "fid", 1, 3),
                                       ("CLIP score", "clip_score", 1, 3),
@@ -104,12 +117,18 @@ def table(result: dict) -> str:
                                       ("seconds for 64 pictures", "seconds_for_64", 1, 2)):
         cells = (f"{line[name] / unit:.{digits}f}" for line in roads.values())
         lines.append(aligned(label, cells, 28))
-    lines.append("CLIP is part of both roads, in parameters and in seconds to train; the judge of "
-                 "neither")
-    few = roads["dalle"][best]["samples"]
-    lines.append(f"{result['samples']} pictures a row (best of {BEST_OF}: {few}), seed "
-                 f"{result['seed']}, {result['machine']}")
+    with_clip = listed([model for model in roads if "clip" in ROADS[model].stages] or ["no road"])
+    lines.append(f"CLIP is part of {with_clip}, in parameters and in seconds to train; the judge "
+                 "of none")
+    lines.append(f"{result['samples']} pictures a row{samples(best)}, seed {result['seed']}, "
+                 f"{result['machine']}")
     return "\n".join(lines + smoke_note(result))
+
+
+def samples(best: dict[str, tuple[int, dict]]) -> str:
+    """How many pictures were chosen, where any were: " (best of 8: 500)"."""
+    few = {f"best of {n}: {chosen['samples']}": None for n, chosen in best.values()}
+    return f" ({', '.join(few)})" if few else ""
 
 
 def shares(label: str, row: dict[str, float]) -> str:
@@ -125,7 +144,8 @@ def figure(workshop: Workshop, result: dict, path: Path, samples: int = 4) -> No
     captions, unseen = show_captions(workshop.world)
     every = [caption for caption in captions for _ in range(samples)]
     group = samples * CELL - GAP + EDGE                        # all lengths in inches
-    size = (EDGE + LABEL + len(ROADS) * group, 1.3 + len(captions) * CELL + EDGE)
+    groups = max(2, len(result["roads"]))                      # the title needs the room of two
+    size = (EDGE + LABEL + groups * group, 1.3 + len(captions) * CELL + EDGE)
     page = Figure(figsize=size, facecolor="white")
     top = size[1] - 1.3
     put_text(page, EDGE, size[1] - 0.36, title(result), fontsize=14, weight="bold")
@@ -144,19 +164,21 @@ def figure(workshop: Workshop, result: dict, path: Path, samples: int = 4) -> No
 
 def title(result: dict) -> str:
     """Who draws how many captions right: the finding."""
-    unclip, dalle = (result["roads"][model] for model in ("unclip", "dalle"))
-    best = dalle[f"best_of_{BEST_OF}"]
-    return (f"unclip draws {percent(unclip['test'])} of captions right, dalle "
-            f"{percent(dalle['test'])} (best of {BEST_OF}: {percent(best['test'])})")
+    roads, best = result["roads"], ranked(result["roads"])
+    parts = [f"{model} {'draws ' * (i == 0)}{percent(line['test'])}"
+             + " of captions right" * (i == 0)
+             + (f" (best of {best[model][0]}: {percent(best[model][1]['test'])})"
+                if model in best else "") for i, (model, line) in enumerate(roads.items())]
+    return ", ".join(parts)
 
 
 def subtitle(result: dict) -> str:
-    unclip, dalle = (result["roads"][model] for model in ("unclip", "dalle"))
-    text = (f"read by a judge off {result['samples']} pictures each (best of {BEST_OF}: "
-            f"{dalle[f'best_of_{BEST_OF}']['samples']}); shown are the first samples")
-    if "unseen" in unclip:
-        text += (f"; unseen combinations: unclip {percent(unclip['unseen'])}, "
-                 f"dalle {percent(dalle['unseen'])}")
+    roads = result["roads"]
+    text = (f"read by a judge off {result['samples']} pictures each{samples(ranked(roads))}; shown "
+            "are the first samples")
+    if all("unseen" in line for line in roads.values()):
+        text += "; unseen combinations: " + ", ".join(
+            f"{model} {percent(line['unseen'])}" for model, line in roads.items())
     return text
 
 

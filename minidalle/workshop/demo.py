@@ -37,7 +37,6 @@ from minidalle.workshop.recipes import ROADS, Workshop
 
 CHUNK = 250                    # pictures drawn at once: more saves no time on a CPU
 SAMPLES = {"smoke": 8, "cpu": 1000, "gpu": 1000}
-SECONDS = {"unclip": 0.03, "dalle": 0.01}          # to draw one picture, on two CPU cores
 
 
 def draw_many(workshop: Workshop, paint: Callable, captions: list[str], seed: int,
@@ -85,7 +84,7 @@ def measure(workshop: Workshop, paint: Callable, n: int, best_of: int = 1) -> di
 
 def score(workshop: Workshop, model: str, n: int | None = None) -> dict:
     """A road in numbers: the content of demo.json."""
-    stages = ("judge", *ROADS[model])
+    stages = ("judge", *ROADS[model].stages)
     workshop.make(stages)
     began = time.perf_counter()
     result = {"data": workshop.data, "model": model, "seed": workshop.seed,
@@ -136,9 +135,9 @@ def smoke_note(result: dict) -> list[str]:
 
 def demo(workshop: Workshop, model: str, picture: Path) -> dict:
     """Train or load every stage, score, and write the figure and the JSON file beside it."""
-    workshop.make(("judge", *ROADS[model]))
+    workshop.make(("judge", *ROADS[model].stages))
     n = SAMPLES[workshop.budget] * len(workshop.world.splits[1:])
-    about = f", about {n * SECONDS[model]:.0f} s on two CPU cores"
+    about = f", about {n * ROADS[model].seconds:.0f} s on two CPU cores"
     workshop.say(f"score: what the judge reads off {n} drawn pictures"
                  + about * (workshop.budget == "cpu"))
     result = score(workshop, model)
@@ -163,8 +162,8 @@ def figure(workshop: Workshop, result: dict, path: Path, samples: int = 4) -> No
     captions, unseen = show_captions(workshop.world)
     which = len(captions) // 2 * samples                       # an unseen one, where there are any
     every = [caption for caption in captions for _ in range(samples)]
-    making = making_unclip if result["model"] == "unclip" else making_dalle
-    images, (text, strip) = making(workshop, every, which)
+    paint = workshop.painter(result["model"])
+    images, (text, strip) = ROADS[result["model"]].making(workshop, paint, every, which)
     rows = (len(captions) + 1) // 2
     panel = LABEL + samples * CELL - GAP + EDGE                # all lengths in inches
     page = Figure(figsize=(2 * panel, 0.9 + rows * CELL + 2.0), facecolor="white")
@@ -186,40 +185,8 @@ def figure(workshop: Workshop, result: dict, path: Path, samples: int = 4) -> No
     write(path, lambda temporary: page.savefig(temporary, dpi=150))
 
 
-Strip = tuple[str, list[tuple[Tensor, str]]]       # what it shows; its pictures, each with a label
-
-
-def making_unclip(workshop: Workshop, captions: list[str], which: int,
-                  shown: int = 9) -> tuple[Tensor, Strip]:
-    """Pictures, and how one of them was made: noise, ever less of it, small, large."""
-    trace: list = []
-    images = workshop.painter("unclip")(captions, seeded(workshop.seed), trace=trace)
-    steps = [round(k * (len(trace) - 1) / (shown - 1)) for k in range(shown)]
-    small, large = trace[-1][1][which], images[which]
-    sizes = [f"{image.shape[-1]}\u00d7{image.shape[-2]}" for image in (small, large)]
-    text = (f"the decoder turns noise into {sizes[0]} pixels in {len(trace)} steps, the upsampler "
-            f"makes {sizes[1]} of them")
-    pictures = [*(trace[k][0][which] for k in steps), small, large]
-    return images, (text, list(zip(pictures, ["noise", *[""] * (shown - 1), *sizes])))
-
-
-def making_dalle(workshop: Workshop, captions: list[str], which: int,
-                 shown: int = 9) -> tuple[Tensor, Strip]:
-    """Pictures, and how one of them was written: ever more rows of codes, what is to come grey."""
-    images = workshop.painter("dalle")(captions, seeded(workshop.seed))
-    config, strip = workshop.dvae().config, []
-    side = config.size // config.grid
-    for row in sorted({round(k * config.grid / (shown - 1)) for k in range(shown)}):
-        picture = images[which].clone()
-        picture[:, row * side:] = 0.6
-        strip.append((picture, f"{row} of {config.grid} rows"))
-    text = (f"the transformer writes {config.grid}\u00d7{config.grid} codes row by row, each of "
-            f"which becomes {side}\u00d7{side} pixels")
-    return images, (text, strip)
-
-
 def _title(result: dict) -> str:
-    who = {"unclip": "minidalle", "dalle": "minidalle's DALL-E"}[result["model"]]
+    who = ROADS[result["model"]].who
     text = f"{who} draws {100 * result['test']['all']:.1f} % of captions right"
     if "unseen" in result:
         text += f", and {100 * result['unseen']['all']:.1f} % of unseen combinations"

@@ -1,5 +1,6 @@
 """What can be typed after python -m minidalle: the commands, their options, their help."""
 import argparse
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +14,7 @@ EXAMPLES = """examples:
   python -m minidalle draw "a red seven on blue" --out seven.png
   python -m minidalle draw "a red seven on blue" "a pink 3 on black paper" --samples 4
   python -m minidalle demo --data mnist     the same with handwritten digits
-  python -m minidalle compare               both models on the same captions: runs/compare.png
+  python -m minidalle compare               every road on the same captions: runs/compare.png
   python -m minidalle draw --model dalle "a red seven on blue" --best 8
   python -m minidalle draw --complete half.png "a red seven on blue"
   python -m minidalle vary seven.png        other pictures of what is in this one
@@ -21,21 +22,26 @@ EXAMPLES = """examples:
   python -m minidalle inpaint seven.png "a red two on blue" --mask bottom
   python -m minidalle train dalle           train (or load) this stage and what it learns from
   python -m minidalle score                 measure what is trained
-  python -m minidalle grade hw/03*.ipynb    what passes in these notebooks of students
+  python -m minidalle grade hw/03*.ipynb    what passes in these notebooks of students"""
+JUDGE = ("The judge measures, and arprior is the other prior of DALL-E 2, which lesson 12 compares "
+         "with the first.")
+NOTES = """A run belongs to its data, budget and seed: its models lie in runs/DATA-BUDGET-SEED, each
+with a CSV log and a picture of its loss. A second run loads them; --fresh trains anew; Ctrl-C stops
+a training, and the same command takes it up again."""
 
-The models are two roads from caption to picture: unclip, that of DALL-E 2 (stages clip, prior,
-decoder, upsampler), and dalle, that of DALL-E (stages clip, dvae, dalle). The judge measures, and
-arprior is the other prior of DALL-E 2, which lesson 12 compares with the first.
 
-A run belongs to its data, budget and seed: its models lie in runs/DATA-BUDGET-SEED, each with a
-CSV log and a picture of its loss. A second run loads them; --fresh trains anew; Ctrl-C stops a
-training, and the same command takes it up again."""
+def epilog() -> str:
+    """What stands below the commands: examples, the roads, and where things are."""
+    roads = "; ".join(f"{model}, that of {road.idea} (stages {', '.join(road.stages)})"
+                      for model, road in ROADS.items())
+    roads = textwrap.fill(f"The roads from caption to picture are {roads}. {JUDGE}", 96)
+    return f"{EXAMPLES}\n\n{roads}\n\n{NOTES}"
 
 
 def parser() -> argparse.ArgumentParser:
     """All commands share the options that say which models are meant."""
     line = argparse.ArgumentParser(
-        prog="python -m minidalle", epilog=EXAMPLES,
+        prog="python -m minidalle", epilog=epilog(),
         description="Captions become pictures, by models trained on this machine.",
         formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = line.add_subparsers(dest="command", required=True, metavar="command")
@@ -44,12 +50,13 @@ def parser() -> argparse.ArgumentParser:
         return commands.add_parser(name, help=help, description=help, parents=[common()])
 
     demo = command("demo", "train or load every model, score them, draw the demo picture")
-    compare = command("compare", "train or load both roads; one table and one picture of both")
+    compare = command("compare", "train or load every road; one table and one picture of all")
     train = command("train", "train the models, or only some of them and what they need")
     draw = command("draw", "draw captions with the trained models")
     score = command("score", "measure the trained models with the judge")
     for one in (demo, train, draw, score):
-        one.add_argument("--model", choices=ROADS, help="the road: unclip (default) or dalle")
+        one.add_argument("--model", choices=ROADS, help="the road: " + " or ".join(
+            model + " (default)" * (i == 0) for i, model in enumerate(ROADS)))
     train.add_argument("stages", nargs="*", metavar="stage",
                        help=f"{', '.join(STAGES)} (default: judge and those of --model)")
     for one in (score, compare):
@@ -176,21 +183,27 @@ def add_drawing(draw: argparse.ArgumentParser) -> None:
                       help="screen pixels for each pixel of the picture (default 8)")
     draw.add_argument("--best", type=whole(1, 1000), default=1, metavar="N",
                       help="draw N for each picture and keep the one that CLIP likes best")
-    draw.add_argument("--guidance", type=number(0, 100), metavar="G",
-                      help="how far to exaggerate the caption: 0 forgets it, 1 is as learnt "
-                           "(default 2)")
-    only = draw.add_argument_group("only with --model dalle")
-    only.add_argument("--temperature", type=number(0, 100), metavar="T",
-                      help="of the choice of codes: 0 takes the likeliest, 1 is as learnt "
-                           "(default 1)")
-    only.add_argument("--top-k", type=whole(1, 10 ** 6), metavar="K",
-                      help="choose among the K likeliest codes")
-    only.add_argument("--top-p", type=number(0.001, 1), metavar="P",
-                      help="choose among the likeliest codes that together reach the share P "
-                           "(default 0.9; 1 takes all)")
-    only.add_argument("--complete", type=Path, metavar="FILE",
-                      help="go on below the upper half of this square picture, or below all of a "
-                           "flatter one")
+    add_knobs(draw)
+
+
+def add_knobs(draw: argparse.ArgumentParser) -> None:
+    """What every road takes stands among the options; what some take, under their names."""
+    knobs = {knob.name: knob for road in ROADS.values() for knob in road.knobs}
+    groups = {tuple(ROADS): draw}
+    for name in dict.fromkeys(name for road in ROADS.values() for name in road.options):
+        able = tuple(model for model, road in ROADS.items() if name in road.options)
+        if able not in groups:
+            groups[able] = draw.add_argument_group(f"only with --model {' or '.join(able)}")
+        if name == "complete":
+            groups[able].add_argument(
+                "--complete", type=Path, metavar="FILE",
+                help="go on below the upper half of this square picture, or below all of a flatter "
+                     "one")
+            continue
+        knob = knobs[name]
+        groups[able].add_argument(
+            f"--{name.replace('_', '-')}", metavar=knob.letter, help=knob.help,
+            type=(whole if knob.whole else number)(knob.least, knob.most))
 
 
 def whole(least: int, most: int) -> Callable[[str], int]:

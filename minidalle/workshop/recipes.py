@@ -3,8 +3,9 @@ r"""Recipes: which sizes and how many steps make each model of a road really wor
 in -> out   a world, a seed and a budget -> trained models, loaded where they are already there
 idea        A model file says what a model is; this file says how ours are made. Each stage is one
             method of `Workshop`: what is built, what a batch holds, which earlier stage it learns
-            from. A checkpoint remembers all of that, so a stale one cannot slip in. A road is a
-            row of stages, and `painter` gives what draws along it.
+            from. A checkpoint remembers all of that, so a stale one cannot slip in. `ROADS` lists
+            the roads, and is the one place that does: a new one needs its file, its stages in
+            `Workshop` and its entry there.
 left out    any search for better numbers: these were found by hand, on two CPU cores
 """
 import hashlib
@@ -12,7 +13,7 @@ import json
 import os
 from collections.abc import Callable, Iterable
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -31,6 +32,7 @@ from minidalle.prior import Prior, PriorConfig
 from minidalle.tokenizer import Tokenizer
 from minidalle.train import FitConfig, choose_budget, choose_device, fit, seeded
 from minidalle.unclip import Decoder, DecoderConfig, Unclip, Upsampler, UpsamplerConfig
+from minidalle.workshop.making import going_on, making_dalle, making_unclip
 
 FITS = {                       # what two CPU cores need; the gpu budget takes longer strides
     "judge": FitConfig(steps=600, batch=128, lr=3e-3, decay=0.99),
@@ -53,9 +55,6 @@ PURPOSE = {
 SECONDS = {"judge": 20, "clip": 70, "prior": 35, "arprior": 60, "decoder": 160,    # two CPU cores
            "upsampler": 30, "dvae": 110, "dalle": 330}
 STAGES = tuple(FITS)
-ROADS = {                      # from caption to picture; on the second one CLIP only ranks
-    "unclip": ("clip", "prior", "decoder", "upsampler"),
-    "dalle": ("clip", "dvae", "dalle")}
 STRETCH = {"drawn": 1, "mnist": 2, "cifar10": 2}   # handwriting and photos vary more than fonts
 
 
@@ -192,11 +191,9 @@ class Workshop:
     def painter(self, model: str) -> Callable[..., Tensor]:
         """The `caption_to_picture` of a road with its models in place: (captions, generator, and
         by name the knobs of that road) -> images (B, 3, H, W)."""
-        if model == "unclip":
-            return partial(unclip.caption_to_picture, self.unclip())
-        if model == "dalle":
-            return partial(dalle.caption_to_picture, self.dalle_road(ranked=False))
-        raise ValueError(f"there is no road {model!r}; choose one of {', '.join(ROADS)}")
+        if model not in ROADS:
+            raise ValueError(f"there is no road {model!r}; choose one of {', '.join(ROADS)}")
+        return partial(ROADS[model].paint, ROADS[model].build(self))
 
     # ---- what every stage shares ----
 
@@ -254,3 +251,60 @@ def in_place_of(path: Path):
             os.replace(file, path.with_suffix(file.suffix))
         with suppress(OSError):
             new.parent.rmdir()
+
+
+# ---- the roads, and all that is told of them elsewhere --------------------------------------
+
+@dataclass(frozen=True)
+class Knob:
+    """What a painter takes by name, and `draw` as an option; left alone, as the road has it."""
+    name: str                  # "top_k", on the command line --top-k
+    letter: str                # that stands for its value in the help
+    help: str
+    least: float = 0
+    most: float = 100
+    whole: bool = False        # only whole numbers
+
+
+@dataclass(frozen=True)
+class Road:
+    """One way from caption to picture."""
+    idea: str                  # whose: the help says "unclip, that of DALL-E 2"
+    who: str                   # draws, in the title of a figure
+    stages: tuple[str, ...]    # methods of Workshop, in the order in which they learn
+    build: Callable[[Workshop], object]            # the models in their places
+    paint: Callable[..., Tensor]                   # (those, captions, generator, knobs) -> images
+    making: Callable           # pictures, and a strip of how one came to be: see making.py
+    seconds: float             # to draw one picture, on two CPU cores
+    knobs: tuple[Knob, ...] = ()
+    ranking: tuple[str, ...] = ()                  # stages that draw nothing: they only rank
+    best_of: int = 1           # so many pictures a caption, of which CLIP picks one, in `compare`
+    complete: Callable | None = None               # (workshop, a picture) -> what goes on below it
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Names of what can be asked of this road, and perhaps not of others."""
+        return (*(knob.name for knob in self.knobs), *["complete"] * (self.complete is not None))
+
+    def needs(self, best_of: int) -> list[str]:
+        """The stages without which it cannot draw; to rank, also CLIP."""
+        drawing = [stage for stage in self.stages if stage not in self.ranking]
+        return drawing if best_of == 1 else list(dict.fromkeys(["clip", *drawing]))
+
+
+GUIDANCE = Knob("guidance", "G", "how far to exaggerate the caption: 0 forgets it, 1 is as learnt "
+                                 "(default 2)")
+ROADS = {                      # the first one is meant where none is named
+    "unclip": Road(
+        "DALL-E 2", "minidalle", ("clip", "prior", "decoder", "upsampler"), Workshop.unclip,
+        unclip.caption_to_picture, making_unclip, seconds=0.03, knobs=(GUIDANCE,)),
+    "dalle": Road(
+        "DALL-E", "minidalle's DALL-E", ("clip", "dvae", "dalle"),
+        partial(Workshop.dalle_road, ranked=False), dalle.caption_to_picture, making_dalle,
+        seconds=0.01, ranking=("clip",), best_of=8, complete=going_on, knobs=(
+            GUIDANCE,
+            Knob("temperature", "T", "of the choice of codes: 0 takes the likeliest, 1 is as "
+                                     "learnt (default 1)"),
+            Knob("top_k", "K", "choose among the K likeliest codes", 1, 10 ** 6, whole=True),
+            Knob("top_p", "P", "choose among the likeliest codes that together reach the share P "
+                               "(default 0.9; 1 takes all)", 0.001, 1)))}

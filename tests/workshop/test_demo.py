@@ -69,8 +69,8 @@ def test_score_equals_a_recount_of_the_pictures_that_were_drawn(shop, monkeypatc
     vectors = road.clip.encode_image(images), road.clip.encode_text(road.tokenizer.batch(captions))
     assert result["clip_score"] == pytest.approx(clip_score(*vectors))
     assert result["parameters"] == {stage: sum(p.numel() for p in shop.models[stage].parameters())
-                                    for stage in ("judge", *ROADS[model])}
-    assert list(result["seconds"]) == ["judge", *ROADS[model], "score", "total"]
+                                    for stage in ("judge", *ROADS[model].stages)}
+    assert list(result["seconds"]) == ["judge", *ROADS[model].stages, "score", "total"]
 
 
 def test_fid_of_real_pictures_given_as_drawn_is_their_distance_and_all_are_judged_alike(

@@ -129,12 +129,13 @@ def test_the_other_prior_takes_its_place_on_the_road_and_paints(shop):
 def test_models_fit_together_as_one_road_and_are_done_learning(shop):
     road = shop.unclip()
     assert [road.clip, road.prior, road.decoder, road.upsampler] == \
-        [shop.models[stage] for stage in ROADS["unclip"]]
+        [shop.models[stage] for stage in ROADS["unclip"].stages]
     assert road.upsampler.config.small == road.decoder.config.size
     assert road.upsampler.config.size == shop.world.size
     assert road.clip.config.vocab == road.tokenizer.vocab_size
     other = shop.dalle_road()
-    assert [other.clip, other.dvae, other.dalle] == [shop.models[stage] for stage in ROADS["dalle"]]
+    assert [other.clip, other.dvae, other.dalle] == \
+        [shop.models[stage] for stage in ROADS["dalle"].stages]
     assert other.dvae.config.size == shop.world.size and other.dalle.config.pad == 0
     assert (other.dalle.config.codes, other.dalle.config.grid, other.dalle.config.vocab) \
         == (other.dvae.config.codes, other.dvae.config.grid, road.tokenizer.vocab_size)
@@ -210,8 +211,8 @@ def test_missing_names_what_is_asked_for_and_an_unfinished_training_is_missing(c
     torch.save({**state, "finished": False}, shop.path("decoder"))
     shop.path("judge").unlink()
     shop.path("upsampler").unlink()
-    assert shop.missing(ROADS["unclip"]) == ["decoder", "upsampler"]
-    assert shop.missing(("judge", *ROADS["dalle"])) == ["judge"]
+    assert shop.missing(ROADS["unclip"].stages) == ["decoder", "upsampler"]
+    assert shop.missing(("judge", *ROADS["dalle"].stages)) == ["judge"]
 
 
 @pytest.mark.parametrize("stage", ["prior", "arprior", "decoder"])

@@ -1,0 +1,57 @@
+r"""Making: how one picture of a road came to be, step by step, for the foot of a figure.
+
+in -> out   a workshop, what paints, captions, which of them -> pictures of all, a strip of that one
+idea        Each road has one thing to show while it draws: noise that clears, codes that are
+            written. It is seen at the very picture that stands in the figure, not at another.
+left out    what goes on inside a stage: its lesson shows that
+"""
+from collections.abc import Callable
+
+from PIL import Image
+from torch import Tensor
+
+from minidalle.dalle import complete
+from minidalle.train import seeded
+from minidalle.workshop.pictures import upper_rows
+
+Strip = tuple[str, list[tuple[Tensor, str]]]       # what it shows; its pictures, each with a label
+
+
+def making_unclip(workshop, paint: Callable, captions: list[str], which: int,
+                  shown: int = 9) -> tuple[Tensor, Strip]:
+    """Pictures, and how one of them was made: noise, ever less of it, small, large."""
+    trace: list = []
+    images = paint(captions, seeded(workshop.seed), trace=trace)
+    steps = [round(k * (len(trace) - 1) / (shown - 1)) for k in range(shown)]
+    small, large = trace[-1][1][which], images[which]
+    sizes = [f"{image.shape[-1]}\u00d7{image.shape[-2]}" for image in (small, large)]
+    text = (f"the decoder turns noise into {sizes[0]} pixels in {len(trace)} steps, the upsampler "
+            f"makes {sizes[1]} of them")
+    pictures = [*(trace[k][0][which] for k in steps), small, large]
+    return images, (text, list(zip(pictures, ["noise", *[""] * (shown - 1), *sizes])))
+
+
+def making_dalle(workshop, paint: Callable, captions: list[str], which: int,
+                 shown: int = 9) -> tuple[Tensor, Strip]:
+    """Pictures, and how one of them was written: ever more rows of codes, what is to come grey."""
+    images = paint(captions, seeded(workshop.seed))
+    config, strip = workshop.dvae().config, []
+    side = config.size // config.grid
+    for row in sorted({round(k * config.grid / (shown - 1)) for k in range(shown)}):
+        picture = images[which].clone()
+        picture[:, row * side:] = 0.6
+        strip.append((picture, f"{row} of {config.grid} rows"))
+    text = (f"the transformer writes {config.grid}\u00d7{config.grid} codes row by row, each of "
+            f"which becomes {side}\u00d7{side} pixels")
+    return images, (text, strip)
+
+
+def going_on(workshop, given: Image.Image) -> Callable[..., Tensor]:
+    """What paints like the road of DALL-E, but goes on below the rows of a given picture."""
+    road = workshop.dalle_road(ranked=False)
+    config = road.dvae.config
+    rows = upper_rows(given, config.size, config.size // config.grid).to(workshop.device)
+
+    def paint(captions, generator, **knobs):
+        return complete(road, captions, rows.expand(len(captions), -1, -1, -1), generator, **knobs)
+    return paint
