@@ -228,6 +228,8 @@ def caption_to_picture(road: DalleRoad, captions: list[str], generator: Generato
     if best_of < 1:
         raise ValueError(f"best_of is {best_of}; draw at least 1 picture for each caption")
     ids = road.tokenizer.batch(captions).to(road.dalle.row.device)          # (B, T)
+    if not captions:
+        return torch.zeros(0, 3, *2 * [road.dvae.config.size], device=ids.device)
     codes = road.dalle.sample(ids.repeat_interleave(best_of, dim=0), guidance, temperature,
                               top_k, top_p, generator=generator)            # (B n, N)
     images = road.dvae.decode(codes).unflatten(0, (-1, best_of))            # (B, n, 3, H, W)

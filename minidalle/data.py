@@ -73,7 +73,7 @@ class Grammar:
 
     def parse(self, caption: str) -> tuple[int, ...]:
         """The factors that a caption says; the inverse of `caption` for every template."""
-        text = re.sub(r"\ban ", "a ", " ".join(caption.lower().split()))
+        text = re.sub(r"\ban ", "a ", plain_text(caption))
         for pattern in self._patterns:
             if found := pattern.fullmatch(text):
                 return tuple(self._index(i, found[name]) for i, name in enumerate(self.names))
@@ -125,6 +125,15 @@ class Grammar:
     @cached_property
     def _words(self) -> set[str]:
         return set(split_words(" ".join(self.every())))
+
+
+def plain_text(text: str) -> str:
+    """In small letters, with one space between words: all that our captions do not care about.
+
+    >>> plain_text(" A Red  Seven")
+    'a red seven'
+    """
+    return " ".join(text.lower().split())
 
 
 def split_words(text: str) -> list[str]:

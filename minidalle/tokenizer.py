@@ -6,7 +6,8 @@ idea        Start with the 256 bytes as the alphabet, so that every text can be 
             captions into a new piece, and again, and again: frequent words end up as one piece,
             rare ones as a few. Pieces never reach across words. A new text is cut by replaying
             the same joins in the order in which they were learned (by rank), whatever is
-            frequent in that text.
+            frequent in that text. A model's tokenizer may be `plain`: small and large letters and
+            the number of spaces then make no difference, as in CLIP (section 2.4).
 equation    merge_k = argmax over pairs (x, y) of  sum over words w of count(w) * #(xy in w)
             where the words are written with merge_1 ... merge_(k-1) already made
 paper       Sennrich et al. 2016, arXiv:1508.07909, algorithm 1; bytes as alphabet as in GPT-2
@@ -29,6 +30,8 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+
+from minidalle.data import plain_text
 
 FORMAT = 1             # of the saved file; goes up when an old file can no longer be read
 CACHE_WORDS = 2 ** 15  # remembered words: some 10 MB at most, far more than captions use
@@ -145,16 +148,18 @@ def apply_merges(ids: list[int], merged: dict[tuple[int, int], int]) -> list[int
 class Tokenizer:
     """Ids: pad 0, start 1, end 2, the bytes 0..255 at 3..258, then the merges in rank order.
 
-    merges: pairs of ids in rank order; context: T, the length of a row of `batch`.
+    merges: pairs of ids in rank order; context: T, the length of a row of `batch`; plain: texts are
+    put into small letters and single spaces before they are cut, so "A  Red" has the ids of "a red"
+    (bytes, in `encode_bytes`, never are).
     """
     pad, start, end = 0, 1, 2
     first_byte, first_merge = 3, 259
 
-    def __init__(self, merges: list[tuple[int, int]], context: int = 16):
+    def __init__(self, merges: list[tuple[int, int]], context: int = 16, plain: bool = False):
         if not isinstance(context, int) or context < 2:
             raise ValueError(f"context is {context!r}, but start and end need at least 2: "
                              "give a whole number, for captions 16")
-        self.context = context
+        self.context, self.plain = context, plain
         self.merges = [(left, right) for left, right in merges]
         self.pieces = [b""] * self.first_byte + [bytes([b]) for b in range(256)]  # id -> bytes
         for left, right in self.merges:
@@ -169,7 +174,8 @@ class Tokenizer:
         self._cache: dict[str, list[int]] = {}
 
     @classmethod
-    def train(cls, texts: Iterable[str], vocab_size: int = 512, context: int = 16) -> "Tokenizer":
+    def train(cls, texts: Iterable[str], vocab_size: int = 512, context: int = 16,
+              plain: bool = False) -> "Tokenizer":
         """Learn the merges (rules: `learn_merges`); few texts may give less than vocab_size."""
         if isinstance(texts, str):
             raise ValueError("train takes many texts and got one str: write train([text])")
@@ -178,12 +184,15 @@ class Tokenizer:
                              f"{cls.first_merge}: ask for at least that many")
         counts = Counter()
         for text in texts:
-            counts.update(split(text))
+            counts.update(split(plain_text(text) if plain else text))
         counts = {to_bytes(word): n for word, n in counts.items()}
-        return cls(learn_merges(counts, vocab_size - cls.first_merge), context)
+        return cls(learn_merges(counts, vocab_size - cls.first_merge), context, plain)
 
     def encode(self, text: str) -> list[int]:
         """Ids of a text, without start and end. "<end>" in a text is five letters, no special."""
+        return self._encode_text(plain_text(text) if self.plain else text)
+
+    def _encode_text(self, text: str) -> list[int]:
         ids = []
         for word in split(text):
             known = self._cache.get(word)
@@ -200,7 +209,7 @@ class Tokenizer:
 
     def encode_bytes(self, data: bytes) -> list[int]:
         """Ids of any bytes, UTF-8 or not: decode_bytes(encode_bytes(data)) == data."""
-        return self.encode(data.decode("utf-8", "surrogateescape"))
+        return self._encode_text(data.decode("utf-8", "surrogateescape"))
 
     def decode_bytes(self, ids: Iterable[int]) -> bytes:
         """Bytes of one row of ids, list or tensor (T,); specials are skipped."""
@@ -242,7 +251,8 @@ class Tokenizer:
     def state(self) -> dict:
         """Plain dict for JSON or a checkpoint. A byte is the character of that number (Latin-1)."""
         text = [piece.decode("latin-1") for piece in self.pieces]
-        return {"kind": "minidalle tokenizer", "format": FORMAT, "context": self.context,
+        return {"kind": "minidalle tokenizer", "format": FORMAT,
+                "context": self.context, "plain": self.plain,
                 "specials": {"pad": self.pad, "start": self.start, "end": self.end},
                 "merges": [[text[left], text[right]] for left, right in self.merges]}
 
@@ -263,7 +273,7 @@ class Tokenizer:
             for left, right in state["merges"]:
                 merges.append((ids[left], ids[right]))
                 ids[left + right] = cls.first_byte + len(ids)
-            return cls(merges, state["context"])
+            return cls(merges, state["context"], bool(state.get("plain")))
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"the tokenizer's state is damaged after {len(merges)} merges "
                              f"({error}): train the tokenizer again") from error

@@ -152,6 +152,8 @@ def caption_to_picture(road: Unclip, captions: list[str], generator: Generator |
     """captions -> images (B, 3, H, W) in [-1, 1]. `trace` collects the decoder's steps."""
     device = next(road.decoder.parameters()).device
     ids = road.tokenizer.batch(captions).to(device)                         # (B, T)
+    if not captions:
+        return torch.zeros(0, 3, *2 * [road.upsampler.config.size], device=device)
     text = road.clip.encode_text(ids)                                       # (B, E)
     z = road.prior.sample(ids, text, prior_guidance, generator=generator)   # (B, E)
     small = road.decoder.sample(z, guidance, generator=generator, trace=trace)  # (B, 3, h, w)

@@ -525,6 +525,11 @@ def test_best_of_1_is_a_decoded_sample_and_best_of_3_the_best_of_three():
     assert best[1].equal(three[3 + three[3:, 0, 0, 2].argmax()])
 
 
+@pytest.mark.parametrize("best_of", [1, 3])
+def test_no_captions_give_no_pictures(best_of):
+    assert caption_to_picture(road(), [], rng(), best_of=best_of).shape == (0, 3, 6, 6)
+
+
 @pytest.mark.parametrize("h", [2, 4])
 def test_completion_keeps_the_given_pixels_and_goes_on_from_their_codes(h):
     """Oracle: a sample whose first codes are those of the whole picture."""

@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from minidalle import tokenizer as module
+from minidalle.data import drawn
 from minidalle.tokenizer import Tokenizer, apply_merges, learn_merges, replace_pair, split
 
 CAPTIONS = ["a red seven on blue", "the digit 7 in red, blue background", "a red 3 on green",
@@ -242,6 +243,42 @@ def test_the_caller_may_change_the_ids_it_got(trained):
     first = trained.encode("red")
     first.append(0)
     assert trained.encode("red") == first[:-1]
+
+
+# ---- small and large letters, and spaces
+
+def test_a_plain_tokenizer_reads_every_caption_as_its_grammar_does():
+    """Oracle: Grammar.parse, which does not care about the case or the number of spaces."""
+    grammar = drawn().grammar
+    plain = Tokenizer.train(grammar.every(), plain=True)
+    for caption in grammar.every()[::37]:
+        for style in (str.upper, str.title, lambda c: f"  {c.replace(' ', '  ')}\t\n"):
+            assert grammar.parse(style(caption)) == grammar.parse(caption)
+            assert plain.encode(style(caption)) == plain.encode(caption)
+
+
+def test_a_plain_tokenizer_learns_the_same_from_texts_that_differ_in_case_and_spaces_alone():
+    loud = [f" {text.upper()} " for text in CAPTIONS]
+    assert Tokenizer.train(loud, plain=True).merges == Tokenizer.train(CAPTIONS, plain=True).merges
+
+
+def test_a_plain_tokenizer_still_gives_bytes_back_as_they_were():
+    plain = Tokenizer.train(CAPTIONS, plain=True)
+    for data in (b"A  Red\n", bytes(range(256)), "\u00c9T\u00c9".encode()):
+        assert plain.decode_bytes(plain.encode_bytes(data)) == data
+    assert plain.decode(plain.encode("A  Red")) == "a red"
+
+
+def test_a_tokenizer_is_not_plain_unless_asked(trained):
+    assert trained.decode(trained.encode("A  Red")) == "A  Red"
+
+
+@pytest.mark.parametrize("plain", [True, False])
+def test_a_state_remembers_whether_it_is_plain_and_an_older_one_was_not(plain):
+    state = Tokenizer.train(CAPTIONS, plain=plain).state()
+    assert Tokenizer.from_state(json.loads(json.dumps(state))).plain is plain
+    del state["plain"]
+    assert Tokenizer.from_state(state).plain is False
 
 
 # ---- there and back

@@ -125,6 +125,10 @@ ROAD_GUIDANCE = dict(zip(("prior_guidance", "guidance"),
                          caption_to_picture.__wrapped__.__defaults__[1:3], strict=True))
 
 
+def test_no_captions_give_no_pictures():
+    assert caption_to_picture(small_road(16), [], seed()).shape == (0, 3, 16, 16)
+
+
 def test_the_trace_shows_each_step_of_the_decoder_from_noise_to_picture():
     trace = []
     decoder = small_decoder()

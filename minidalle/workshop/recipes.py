@@ -86,7 +86,7 @@ class Workshop:
         self.share, name = share, f"{data}-{self.budget}-{seed}"
         self.folder = Path(folder) / (name if share == 1 else f"{name}-share-{share:g}")
         self.world = WORLDS[data](self.device)
-        self.tokenizer = Tokenizer.train(self.world.grammar.every())
+        self.tokenizer = Tokenizer.train(self.world.grammar.every(), plain=True)
         self.models: dict[str, nn.Module] = {}
         self.seconds: dict[str, float] = {}
 

@@ -126,6 +126,12 @@ def test_the_other_prior_takes_its_place_on_the_road_and_paints(shop):
     assert other.prior.config.vocab == road.prior.config.vocab
 
 
+def test_captions_that_differ_in_case_and_spaces_alone_are_the_same_ids(shop):
+    for one in shop.world.grammar.every()[::97]:
+        assert torch.equal(shop.tokenizer.batch([one.title(), f" {one.replace(' ', '  ')}"]),
+                           shop.tokenizer.batch([one, one]))
+
+
 def test_models_fit_together_as_one_road_and_are_done_learning(shop):
     road = shop.unclip()
     assert [road.clip, road.prior, road.decoder, road.upsampler] == \
