@@ -19,6 +19,7 @@ from torch import Tensor
 
 from minidalle.checkpoint import write
 from minidalle.dalle import rerank
+from minidalle.data import COLOURS, Batch
 from minidalle.metrics import attribute_accuracy, clip_score, distances, diversity
 from minidalle.train import progress, seeded
 from minidalle.workshop.pictures import (
@@ -76,10 +77,31 @@ def measure(workshop: Workshop, paint: Callable, n: int, best_of: int = 1) -> di
             result |= {f"{name}_floor": value for name, value in floor.items()}
             ids = workshop.tokenizer.batch(batch.captions).to(workshop.device)
             result["clip_score"] = clip_score(clip.encode_image(images), clip.encode_text(ids))
-            groups = batch.factors.unique(dim=0, return_inverse=True)[1]
-            if groups.bincount().max() > 1:    # of few pictures, no two may say the same
-                result["diversity"] = diversity(drawn, groups)
+            result |= beside_real(workshop, images, batch)
     return result
+
+
+def beside_real(workshop: Workshop, images: Tensor, batch: Batch) -> dict[str, float]:
+    """What is measured against real pictures of the very same captions, those of the batch: how far
+    apart the pictures of one caption are, and how far a paper is from its colour."""
+    result, grammar = {}, workshop.world.grammar
+    groups = batch.factors.unique(dim=0, return_inverse=True)[1]
+    for end, pictures in (("", images), ("_floor", batch.images)):
+        if groups.bincount().max() > 1:        # of few pictures, no two may say the same
+            result[f"diversity{end}"] = diversity(workshop.judge().features(pictures), groups)
+        if "paper" in grammar.names:
+            asked = batch.factors[:, grammar.names.index("paper")]
+            result[f"paper_error{end}"] = paper_error(pictures, asked)
+    return result
+
+
+def paper_error(images: Tensor, papers: Tensor) -> float:
+    """How far the paper of pictures (B, 3, H, W) is from the colours asked for, papers (B,) as
+    indices into COLOURS: the mean over pictures and channels, of 255. The paper is the middle one
+    of the pixels along the edge, so that a stroke that reaches it does not count."""
+    edge = torch.cat([images[..., 0, :], images[..., -1, :], images[..., 0], images[..., -1]], -1)
+    palette = torch.tensor(list(COLOURS.values()), device=images.device) / 127.5 - 1
+    return 127.5 * (edge.median(dim=-1).values - palette[papers]).abs().mean().item()
 
 
 def score(workshop: Workshop, model: str, n: int | None = None) -> dict:
@@ -115,12 +137,22 @@ def table(result: dict) -> str:
                  f"precision {result['precision']:.3f} ({result['precision_floor']:.3f}), "
                  f"recall {result['recall']:.3f} ({result['recall_floor']:.3f}), "
                  f"CLIP score {result['clip_score']:.3f}")
+    lines += beside_lines(result)
     lines.append("seconds, training included: "
                  + ", ".join(f"{k} {v:.0f}" for k, v in result["seconds"].items()))
     lines.append(f"{result['samples']} pictures a row, seed {result['seed']}, "
                  f"{sum(result['parameters'].values()) / 1e6:.1f} M parameters, "
                  f"{(result['peak_memory_bytes'] or 0) / 1e9:.2f} GB, {result['machine']}")
     return "\n".join(lines + smoke_note(result))
+
+
+def beside_lines(result: dict) -> list[str]:
+    """What stands beside real pictures of the same captions, as far as it was measured."""
+    texts = {"diversity": "diversity within a caption {:.2f} (real {:.2f})",
+             "paper_error": "error of the paper's colour {:.1f} of 255 (real {:.1f})"}
+    said = [text.format(result[name], result[f"{name}_floor"]) for name, text in texts.items()
+            if name in result]
+    return [", ".join(said)] if said else []
 
 
 def aligned(label: str, cells: Iterable[str], width: int) -> str:

@@ -1,4 +1,6 @@
 """The demo: its numbers are those of the pictures, its figure is whole, its pixels are right."""
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -7,8 +9,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from minidalle import dalle
-from minidalle.data import is_unseen
-from minidalle.metrics import clip_score, frechet_distance
+from minidalle.data import COLOURS, is_unseen
+from minidalle.metrics import clip_score, diversity, frechet_distance
 from minidalle.train import seeded
 from minidalle.unclip import caption_to_picture
 from minidalle.workshop import demo
@@ -16,6 +18,7 @@ from minidalle.workshop.demo import (
     draw_many,
     figure,
     machine,
+    paper_error,
     peak_memory,
     score,
     table,
@@ -33,6 +36,7 @@ RESULT = {
     "unseen": {"digit": 0.965, "ink": 0.975, "paper": 0.985, "all": 0.9512},
     "fid": 0.1234, "fid_floor": 0.0123, "precision": 0.71, "precision_floor": 0.92,
     "recall": 0.63, "recall_floor": 0.93, "clip_score": 0.456,
+    "diversity": 3.456, "diversity_floor": 7.891, "paper_error": 13.14, "paper_error_floor": 12.94,
     "seconds": {"clip": 31.0, "total": 310.0},
     "parameters": {"clip": 1_200_000, "prior": 900_000}, "peak_memory_bytes": 1_530_000_000,
     "machine": "a machine of two cores"}
@@ -97,6 +101,47 @@ def test_score_of_captions_that_never_repeat_leaves_diversity_out(shop, monkeypa
     assert score(shop, "dalle", 4)["diversity"] > 0
 
 
+def test_beside_real_pictures_of_the_same_captions_the_drawn_ones_are_measured_alike(
+        shop, monkeypatch):
+    """Oracles: the batch's own pictures, measured by hand, are the floor; and given as drawn, they
+    make both numbers that of their floor."""
+    made, batch = [], type(shop.world).batch
+
+    def noting(self, n, split="train", generator=None):
+        made.append(batch(self, n, split, generator))
+        return made[-1]
+    monkeypatch.setattr(type(shop.world), "batch", noting)
+    monkeypatch.setattr(demo, "draw_many", lambda *args: made[-1].images)
+    result = demo.measure(shop, None, 300)
+    real = made[2]                             # after those of the floor of FID
+    groups = [shop.world.grammar.parse(caption) for caption in real.captions]
+    groups = [sorted(set(groups)).index(group) for group in groups]
+    expected = diversity(shop.judge().features(real.images), groups)
+    assert result["diversity"] == result["diversity_floor"] == pytest.approx(expected)
+    assert result["paper_error"] == result["paper_error_floor"]
+    assert 2 < result["paper_error_floor"] < 6     # mean size of the jitter of colours: 127.5 / 25
+
+
+def test_the_error_of_the_papers_colour_by_hand():
+    """Two pictures: one whose paper is 10, 0 and 5 of 255 away; one right, with a stroke that
+    reaches the edge. The mean over six channels is 15 / 6; the middle is not asked."""
+    papers = torch.tensor([list(COLOURS).index("blue"), list(COLOURS).index("green")])
+    palette = torch.tensor(list(COLOURS.values())).float()
+    shown = palette[papers] + torch.tensor([[10.0, 0, -5], [0, 0, 0]])
+    images = (shown / 127.5 - 1)[:, :, None, None].repeat(1, 1, 32, 32)
+    images[:, :, 4:28, 4:28] = torch.rand(2, 3, 24, 24)
+    images[1, :, 10:20, :4] = 1
+    assert paper_error(images, papers) == pytest.approx(15 / 6, abs=1e-4)
+
+
+def test_photographs_have_no_paper_and_few_captions_no_diversity(shop, monkeypatch):
+    batch = shop.world.batch(2, "test", seeded(0))
+    photos = dataclasses.replace(shop.world.grammar, names=("class", "light", "hour"))
+    monkeypatch.setattr(shop.world, "grammar", photos)
+    alone = dataclasses.replace(batch, factors=torch.tensor([[1, 2, 3], [3, 2, 1]]))
+    assert demo.beside_real(shop, batch.images, alone) == {}
+
+
 def test_draw_many_in_chunks_keeps_order_and_seed(shop, monkeypatch):
     """The first chunk is what the road draws alone; the whole repeats with the seed."""
     monkeypatch.setattr(demo, "CHUNK", 2)
@@ -144,7 +189,8 @@ def test_table_holds_every_figure_and_fits_a_terminal():
             assert f"{value:.3f}" in text
     for part in ("FID 0.123 (floor 0.012)", "precision 0.710 (0.920)", "recall 0.630 (0.930)",
                  "clip 31, total 310", "1234 pictures", "seed 5", "2.1 M parameters", "1.53 GB",
-                 "a machine of two cores"):
+                 "a machine of two cores", "diversity within a caption 3.46 (real 7.89), "
+                 "error of the paper's colour 13.1 of 255 (real 12.9)"):
         assert part in text
     widths = [len(line) for line in text.splitlines()]
     assert widths[0] == widths[1] == widths[2] == widths[3] and max(widths) <= 100
@@ -153,6 +199,9 @@ def test_table_holds_every_figure_and_fits_a_terminal():
 def test_table_where_memory_or_unseen_are_not_known():
     without = {k: v for k, v in RESULT.items() if k != "unseen"} | {"peak_memory_bytes": None}
     assert "unseen" not in table(without) and "0.976" in table(without)
+    for name in ("diversity", "paper_error"):
+        del without[name]
+    assert "caption" not in table(without).split("FID")[1] and "paper's" not in table(without)
 
 
 def test_peak_memory_is_in_bytes_and_the_machine_is_named():
