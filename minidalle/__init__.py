@@ -14,10 +14,10 @@ The road of DALL-E writes the picture after the caption, in an alphabet of its o
     codes (B, N)        --dvae------->  images (B, 3, H, W) in [-1, 1]     dvae.py
     several of them     --clip------->  the one that fits the caption best
 
-Under them lie transformer.py, unet.py and diffusion.py; data.py makes captioned pictures, train.py
-trains, metrics.py measures. These files are the reading room. workshop/ makes trained roads of
-them, tables, pictures and the command line; course/ is what lessons need around their text. A
-floor imports only from itself and from those before it.
+Under them lie transformer.py, unet.py and diffusion.py; data.py makes captioned pictures (pairs.py
+with two digits each), train.py trains, metrics.py measures. These files are the reading room.
+workshop/ makes trained roads of them, tables, pictures and the command line; course/ is what
+lessons need around their text. A floor imports only from itself and from those before it.
 
 Letters, in all files: B batch, T text tokens, N image tokens, D width of a model, H W height and
 width, C channels, K codes, E joint embedding, F factors or features.

@@ -7,13 +7,14 @@ idea        A digit is a mask: how much ink lies on each pixel. A picture is pap
             for every batch, so none repeats and nothing but the masks is stored.
 equation    image = (1 - mask) paper + mask ink + noise
 source      MNIST: LeCun, Bottou, Bengio, Haffner 1998; CIFAR-10: Krizhevsky 2009
-left out    two digits in one picture, which binds colours to digits (a later lesson)
+left out    two digits in one picture, where a colour must be bound to its digit: pairs.py
 
 Splits: `train`; `test` has masks never trained on; `unseen` has combinations of digit, ink and
 paper never trained on (a tenth of them, by the rule in `is_unseen`), drawn with the test masks.
 For the judge alone, which must read whatever is drawn, `every` has all combinations.
 """
 import itertools
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -92,10 +93,16 @@ class Grammar:
         """What is left of a caption without its unknown words: "a red, shiny 7!" -> "a red, 7"."""
         return " ".join(w for w in split_words(caption) if w in self._words).replace(" ,", ",")
 
-    def every(self) -> list[str]:
-        """Every caption of this world: what the tokenizer is trained on."""
+    def every(self, step: int = 1) -> list[str]:
+        """Every caption of this world, or those of each `step`-th combination of values."""
         choices = itertools.product(*(range(len(v)) for v in self.values))
-        return [self.caption(c, t) for c in choices for t in range(len(self.templates))]
+        return [self.caption(c, t) for c in itertools.islice(choices, 0, None, step)
+                for t in range(len(self.templates))]
+
+    def texts(self) -> list[str]:
+        """What the tokenizer is trained on. Of tens of thousands of combinations each 101st is
+        enough: a prime, so every value of every factor is among them, about equally often."""
+        return self.every(1 if math.prod(map(len, self.values)) < 10_000 else 101)
 
     def _sentence(self, factors: tuple[int, ...], template: int) -> str:
         key = (factors, template)
@@ -124,7 +131,7 @@ class Grammar:
 
     @cached_property
     def _words(self) -> set[str]:
-        return set(split_words(" ".join(self.every())))
+        return set(split_words(" ".join(self.texts())))
 
 
 def plain_text(text: str) -> str:
@@ -181,6 +188,8 @@ class Digits:
     """Captioned digits. `masks` maps a split, train or test, to (masks (N, h, h) uint8, digits)."""
 
     splits = ("train", "test", "unseen")
+    slots = ((0, 1),)          # of each digit in the picture: the factors that are digit and ink
+    unseen = staticmethod(is_unseen)
 
     def __init__(self, masks, config: DigitsConfig = DigitsConfig(), device="cpu"):  # noqa: B008
         self.masks, self.config, self.device, self.size = masks, config, device, config.size
@@ -190,14 +199,19 @@ class Digits:
             names, values = (*names, "place"), (*values, tuple(PLACES))
             templates = tuple(template + ", {place}" for template in templates)
         self.grammar = Grammar(names, values, templates)
+        side = self.size * 7 // 16 if config.place else self.size * 7 // 8
+        self.box = side, side                              # height and width of a mask, pixels
+        self.far = self.size // 4 if config.place else 0   # from the middle to a digit's place
         self.banks = {}        # split -> masks ready to be cut out, made when first asked for
 
     @cached_property
     def combinations(self) -> dict[str, Tensor]:
-        """The factors (N, F) that a split draws from."""
-        rows = itertools.product(*(range(len(v)) for v in self.grammar.values))
-        every = torch.tensor([row for row in rows if row[1] != row[2]], device=self.device)
-        unseen = is_unseen(every)
+        """The factors (N, F) that a split draws from; no ink is ever that of the paper."""
+        every = torch.cartesian_prod(*(torch.arange(len(values), device=self.device)
+                                       for values in self.grammar.values))
+        *inks, paper = self._colours()
+        every = every[(every[:, inks] != every[:, paper, None]).all(dim=1)]
+        unseen = self.unseen(every)
         return {"train": every[~unseen], "test": every[~unseen], "unseen": every[unseen],
                 "every": every}
 
@@ -217,24 +231,34 @@ class Digits:
     def render(self, factors: Tensor, split: str, generator: Generator | None = None) -> Tensor:
         """Pictures (B, 3, H, W) of the factors (B, F), with masks of the split."""
         rng = dict(generator=generator, device=self.device)
-        mask = self._mask(factors, split, rng)[:, None]                     # (B, 1, H, W)
+        masks = [self._mask(factors[:, digit], place, split, rng)[:, None]  # (B, 1, H, W) each
+                 for (digit, _), place in zip(self.slots, self._places(factors), strict=True)]
         palette = torch.tensor(list(COLOURS.values()), device=self.device) / 127.5 - 1
-        colours = palette[factors[:, 1:3]]                                  # (B, 2, 3) ink, paper
+        colours = palette[factors[:, self._colours()]]                      # (B, 2, 3) ink, paper
         colours = colours + self.config.colour_jitter * torch.randn(colours.shape, **rng)
-        ink, paper = colours[..., None, None].unbind(1)                     # (B, 3, 1, 1) each
-        images = torch.lerp(paper, ink, mask)                               # (B, 3, H, W)
+        *inks, images = colours[..., None, None].unbind(1)                  # (B, 3, 1, 1) each
+        for ink, mask in zip(inks, masks, strict=True):
+            images = torch.lerp(images, ink, mask)                          # (B, 3, H, W)
         images += self.config.noise * torch.randn(images.shape, **rng)
         return images.clamp_(-1, 1)
 
-    def _mask(self, factors: Tensor, split: str, rng: dict) -> Tensor:
-        """One mask of each digit at its place, shifted by the jitter: (B, H, W) in [0, 1]."""
+    def _colours(self) -> list[int]:
+        """The factors that are colours: the ink of each digit, then the paper."""
+        return [*(ink for _, ink in self.slots), self.grammar.names.index("paper")]
+
+    def _places(self, factors: Tensor) -> list[Tensor]:
+        """How far from the middle each digit stands: down and right, (2,) or (B, 2), in pixels."""
+        if not self.config.place:
+            return [torch.zeros(2, dtype=torch.long, device=self.device)]
+        places = torch.tensor(list(PLACES.values()), device=self.device)
+        return [places[factors[:, 3]] * self.far]
+
+    def _mask(self, digit: Tensor, place: Tensor, split: str, rng: dict) -> Tensor:
+        """One mask of each digit (B,) at its place, shifted by the jitter: (B, H, W) in [0, 1]."""
         bank, start, count, reach = self._bank("train" if split in ("train", "every") else "test")
-        n, digit, jitter = len(factors), factors[:, 0], self.config.jitter
+        n, jitter = len(digit), self.config.jitter
         which = start[digit] + (torch.rand(n, **rng) * count[digit]).long()     # (B,)
-        shift = torch.randint(-jitter, jitter + 1, (n, 2), **rng)               # down, right
-        if self.config.place:
-            places = torch.tensor(list(PLACES.values()), device=self.device)
-            shift = shift + places[factors[:, 3]] * (self.size // 4)
+        shift = torch.randint(-jitter, jitter + 1, (n, 2), **rng) + place       # down, right
         line = reach - shift[..., None] + torch.arange(self.size, device=self.device)  # (B, 2, H)
         cut = bank[which[:, None, None], line[:, 0, :, None], line[:, 1, None, :]]     # (B, H, W)
         return cut / 255
@@ -244,14 +268,14 @@ class Digits:
         if split not in self.banks:
             masks, digits = self.masks(split)
             order = digits.argsort(stable=True)
-            box = self.size * 7 // 16 if self.config.place else self.size * 7 // 8
-            if masks.shape[-1] != box:
-                masks = F.interpolate(masks[:, None].float(), (box, box), mode="area")[:, 0]
+            if masks.shape[-2:] != self.box:
+                masks = F.interpolate(masks[:, None].float(), self.box, mode="area")[:, 0]
                 masks = masks.round().byte()
-            reach = self.config.jitter + (self.size // 4 if self.config.place else 0)
-            before = (self.size - box) // 2 + reach
-            after = self.size + 2 * reach - box - before
-            bank = F.pad(masks[order], (before, after, before, after)).to(self.device)
+            reach = self.config.jitter + self.far
+            top, left = ((self.size - side) // 2 + reach for side in self.box)
+            bottom, right = (self.size + 2 * reach - side - before
+                             for side, before in zip(self.box, (top, left), strict=True))
+            bank = F.pad(masks[order], (left, right, top, bottom)).to(self.device)
             count = digits.long().bincount(minlength=10).to(self.device)
             self.banks[split] = bank, count.cumsum(0) - count, count, reach
         return self.banks[split]
@@ -297,6 +321,7 @@ class Cifar:
     """Captioned CIFAR-10: real photographs, and one factor, the class."""
 
     splits = ("train", "test")
+    slots = ()                 # no digits
 
     def __init__(self, size: int = 32, device="cpu"):
         self.size, self.device = size, device
@@ -338,5 +363,3 @@ def cifar10(device="cpu") -> Cifar:
     """Captioned CIFAR-10; downloads 170 MB when it is not there."""
     return Cifar(device=device)
 
-
-WORLDS = {"drawn": drawn, "mnist": mnist, "cifar10": cifar10}

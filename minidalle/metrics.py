@@ -238,6 +238,37 @@ def diversity(features: Tensor, groups: Sequence[int] | Tensor) -> float:
     return torch.stack(means).mean().item()
 
 
+def binding(read: Tensor, said: Tensor) -> dict[str, float]:
+    """Whether each ink is at its own digit: what the judge read and the captions said, both (B, 5)
+    with the columns digit, ink of the left thing, digit, ink of the right one, paper (pairs.py).
+
+    "left", "right": the shares of pictures with the said digit in the said ink there; "both" of
+    them; "product": of the shares of the four factors, which "both" would be if each were right or
+    wrong independently of the others (an exchange spoils two at once, so it makes this lower).
+    Of the captions with two digits and two inks, where an exchange can be seen, "swapped": the
+    share of pictures with both digits right and the inks exchanged; "swap_chance": what that would
+    be if a coin dealt these inks, half the share with both digits right and the said two inks in
+    either order. An ideal painter has 0 beside 0.5, one that binds nothing 0.5 beside 0.5.
+    """
+    if read.shape != said.shape or said.dim() != 2 or said.shape[1] != 5 or len(said) == 0:
+        raise ValueError(f"got {tuple(read.shape)} read and {tuple(said.shape)} said, expected "
+                         "both (B, 5) and at least one row: digit, ink, digit, ink, paper")
+    right = (read == said)[:, :4].cpu()                             # (B, 4)
+    left_thing, right_thing = right.unflatten(1, (2, 2)).all(dim=2).unbind(1)
+    digits, inks = right[:, [0, 2]].all(dim=1), right[:, [1, 3]].all(dim=1)
+    exchanged = (read[:, [1, 3]] == said[:, [3, 1]]).all(dim=1).cpu()
+    visible = ((said[:, 0] != said[:, 2]) & (said[:, 1] != said[:, 3])).cpu()
+
+    def share(of: Tensor, among: Tensor) -> float:
+        return (of & among).sum().item() / max(1, among.sum().item())   # of none: 0
+    every = torch.ones_like(visible)
+    return {"left": share(left_thing, every), "right": share(right_thing, every),
+            "both": share(left_thing & right_thing, every),
+            "product": right.double().mean(dim=0).prod().item(),
+            "swapped": share(digits & exchanged, visible),
+            "swap_chance": share(digits & (inks | exchanged), visible) / 2}
+
+
 def _samples(*sets: Tensor) -> list[Tensor]:
     """Checks features (N, F). In float64, which not every device has, so on the CPU."""
     for x in sets:

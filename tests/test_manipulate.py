@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from minidalle import manipulate
 from minidalle.clip import Clip, ClipConfig, ConvTower, unit
-from minidalle.data import WORLDS, Batch
+from minidalle.data import Batch, drawn
 from minidalle.diffusion import X0, Diffusion, cosine_schedule
 from minidalle.manipulate import (
     STEPS,
@@ -413,8 +413,8 @@ def test_what_is_filled_in_has_the_variance_of_gaussian_data():
 
 class Spelled:
     """A world and a judge whose pictures are their own factors."""
-    grammar = WORLDS["drawn"]().grammar
-    combinations = WORLDS["drawn"]().combinations
+    grammar = drawn().grammar
+    combinations = drawn().combinations
 
     def batch(self, n, split, generator):
         choices = self.combinations[split]

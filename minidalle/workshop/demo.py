@@ -20,7 +20,7 @@ from torch import Tensor
 from minidalle.checkpoint import write
 from minidalle.dalle import rerank
 from minidalle.data import COLOURS, Batch
-from minidalle.metrics import attribute_accuracy, clip_score, distances, diversity
+from minidalle.metrics import attribute_accuracy, binding, clip_score, distances, diversity
 from minidalle.train import progress, seeded
 from minidalle.workshop.pictures import (
     CELL,
@@ -71,6 +71,8 @@ def measure(workshop: Workshop, paint: Callable, n: int, best_of: int = 1) -> di
         batch = world.batch(n, split, generator)
         images = draw_many(workshop, paint, batch.captions, workshop.seed, best_of)
         result[split] = attribute_accuracy(judge, images, batch.factors)
+        if len(world.slots) == 2:
+            result.setdefault("binding", {})[split] = binding(judge.read(images), batch.factors)
         if split == "test":
             drawn = judge.features(images)
             result |= distances(features, drawn)
@@ -133,6 +135,7 @@ def table(result: dict) -> str:
     rows = [("real pictures, judged", result["judge"])]
     for label, row in rows + [(names[s], result[s]) for s in splits]:
         lines.append(aligned(label, (f"{value:.3f}" for value in row.values()), 24))
+    lines += bound_lines(result.get("binding", {}), names)
     lines.append(f"FID {result['fid']:.3f} (floor {result['fid_floor']:.3f}), "
                  f"precision {result['precision']:.3f} ({result['precision_floor']:.3f}), "
                  f"recall {result['recall']:.3f} ({result['recall_floor']:.3f}), "
@@ -153,6 +156,14 @@ def beside_lines(result: dict) -> list[str]:
     said = [text.format(result[name], result[f"{name}_floor"]) for name, text in texts.items()
             if name in result]
     return [", ".join(said)] if said else []
+
+
+def bound_lines(binding: dict[str, dict[str, float]], names: dict[str, str]) -> list[str]:
+    """Of a world with two digits a picture: whether each ink is at its own digit."""
+    heads = ("left", "right", "both", "product", "swapped", "chance")
+    lines = [aligned(names[split], (f"{value:.3f}" for value in row.values()), 24)
+             for split, row in binding.items()]
+    return [aligned("each digit in its ink", heads, 24), *lines] if lines else []
 
 
 def aligned(label: str, cells: Iterable[str], width: int) -> str:

@@ -4,10 +4,9 @@ import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
-from minidalle.data import WORLDS
 from minidalle.train import BUDGETS
 from minidalle.workshop.pictures import HALVES
-from minidalle.workshop.recipes import ROADS, STAGES
+from minidalle.workshop.recipes import ROADS, STAGES, WORLDS
 
 EXAMPLES = """examples:
   python -m minidalle demo                  train everything, score it, draw runs/demo.png
@@ -158,7 +157,8 @@ def common() -> argparse.ArgumentParser:
     """Options of every command: which models are meant, and where they are."""
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--data", choices=WORLDS, default="drawn",
-                        help="digits drawn from fonts (default), MNIST's digits, or CIFAR-10")
+                        help="digits drawn from fonts (default), MNIST's digits, CIFAR-10, or "
+                             "pairs of drawn digits")
     common.add_argument("--seed", type=whole(0, 2 ** 32 - 1), default=0,
                         help="same seed, same picture (default 0)")
     common.add_argument("--budget", choices=BUDGETS,

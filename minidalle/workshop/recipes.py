@@ -25,9 +25,10 @@ from minidalle.ar_prior import ArPrior, ArPriorConfig
 from minidalle.checkpoint import fingerprint, load, read_checkpoint
 from minidalle.clip import Clip, ClipConfig, ConvTower
 from minidalle.dalle import Dalle, DalleConfig, DalleRoad
-from minidalle.data import WORLDS
+from minidalle.data import cifar10, drawn, mnist
 from minidalle.dvae import Dvae, DvaeConfig
 from minidalle.metrics import Judge, JudgeConfig
+from minidalle.pairs import pairs
 from minidalle.prior import Prior, PriorConfig
 from minidalle.tokenizer import Tokenizer
 from minidalle.train import FitConfig, choose_budget, choose_device, fit, seeded
@@ -55,7 +56,9 @@ PURPOSE = {
 SECONDS = {"judge": 20, "clip": 70, "prior": 35, "arprior": 60, "decoder": 160,    # two CPU cores
            "upsampler": 30, "dvae": 110, "dalle": 330}
 STAGES = tuple(FITS)
-STRETCH = {"drawn": 1, "mnist": 2, "cifar10": 2}   # handwriting and photos vary more than fonts
+WORLDS = {"drawn": drawn, "mnist": mnist, "cifar10": cifar10, "pairs": pairs}
+# handwriting and photos vary more than fonts; in pairs there is twice as much to see and to say
+STRETCH = {"drawn": 1, "mnist": 2, "cifar10": 2, "pairs": 2}
 
 
 def fit_config(stage: str, budget: str, data: str = "drawn") -> FitConfig:
@@ -86,7 +89,7 @@ class Workshop:
         self.share, name = share, f"{data}-{self.budget}-{seed}"
         self.folder = Path(folder) / (name if share == 1 else f"{name}-share-{share:g}")
         self.world = WORLDS[data](self.device)
-        self.tokenizer = Tokenizer.train(self.world.grammar.every(), plain=True)
+        self.tokenizer = Tokenizer.train(self.world.grammar.texts(), plain=True)
         self.models: dict[str, nn.Module] = {}
         self.seconds: dict[str, float] = {}
 

@@ -1,5 +1,6 @@
 """The command line as a person meets it: what it writes, what it says, how it ends."""
 import json
+import math
 import os
 import re
 import shlex
@@ -178,6 +179,22 @@ def test_demo_on_photographs_has_no_table_of_unseen_combinations(tmp_path, monke
     result, said = json.loads((tmp_path / "demo.json").read_text()), capsys.readouterr().out
     assert "unseen" not in result and "unseen" not in said
     assert set(result["test"]) == {"class", "all"} and result["data"] == "cifar10"
+    with Image.open(tmp_path / "demo.png") as picture:
+        picture.load()
+
+
+def test_demo_on_pairs_measures_both_slots_and_what_is_bound(tmp_path, capsys):
+    names = ("digit_l", "ink_l", "digit_r", "ink_r", "paper")
+    assert call("demo", out=tmp_path, data="pairs") == 0
+    assert (tmp_path / "pairs-smoke-0" / "decoder.pt").exists()
+    result, said = json.loads((tmp_path / "demo.json").read_text()), capsys.readouterr().out
+    for split in ("test", "unseen"):
+        assert set(result[split]) == {*names, "all"}
+        bound = result["binding"][split]
+        parts = [result[split][name] for name in names[:4]]
+        assert bound["product"] == pytest.approx(math.prod(parts))
+        assert result[split]["all"] <= bound["both"] <= min(parts)
+    assert "each digit in its ink" in said and "unseen combinations" in said
     with Image.open(tmp_path / "demo.png") as picture:
         picture.load()
 

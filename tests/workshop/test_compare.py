@@ -10,12 +10,11 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from minidalle.course.commands import main
-from minidalle.data import WORLDS
 from minidalle.train import seeded
 from minidalle.workshop import compare, demo
 from minidalle.workshop.compare import figure, seconds_for, table
 from minidalle.workshop.pictures import RED, show_captions, to_pixels
-from minidalle.workshop.recipes import ROADS, Workshop
+from minidalle.workshop.recipes import ROADS, WORLDS, Workshop
 
 pytestmark = pytest.mark.usefixtures("quick")
 

@@ -47,6 +47,10 @@ def shop(smoke) -> Workshop:
     return Workshop(budget="smoke", folder=smoke.folder, device="cpu", say=lambda line: None)
 
 
+BINDING = {"left": 0.91, "right": 0.92, "both": 0.85, "product": 0.81, "swapped": 0.02,
+           "swap_chance": 0.5}
+
+
 # ---- the numbers ----------------------------------------------------------------------------
 
 @pytest.mark.parametrize("model", ROADS)
@@ -194,6 +198,17 @@ def test_table_holds_every_figure_and_fits_a_terminal():
         assert part in text
     widths = [len(line) for line in text.splitlines()]
     assert widths[0] == widths[1] == widths[2] == widths[3] and max(widths) <= 100
+
+
+def test_table_of_pairs_holds_every_figure_of_binding_below_its_head_and_fits():
+    result = RESULT | {"binding": {"test": BINDING, "unseen": BINDING | {"swapped": 0.123}}}
+    lines = table(result).splitlines()
+    head = next(i for i, line in enumerate(lines) if line.startswith("each digit in its ink"))
+    assert lines[head].split()[5:] == ["left", "right", "both", "product", "swapped", "chance"]
+    assert lines[head + 1].split()[2:] == [f"{value:.3f}" for value in BINDING.values()]
+    assert lines[head + 2].split()[-2:] == ["0.123", "0.500"]
+    assert len(lines[head]) == len(lines[head + 1]) == len(lines[head + 2]) <= 80
+    assert "each digit" not in table(RESULT)
 
 
 def test_table_where_memory_or_unseen_are_not_known():

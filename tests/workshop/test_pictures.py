@@ -4,9 +4,11 @@ import pytest
 import torch
 from PIL import Image
 
-from minidalle.data import WORLDS, is_unseen
+from minidalle.data import is_unseen
+from minidalle.pairs import is_unseen_pair
 from minidalle.train import seeded
 from minidalle.workshop.pictures import read_picture, show_captions, tile, to_pixels, upper_rows
+from minidalle.workshop.recipes import WORLDS
 
 WORLD, PHOTOS = WORLDS["drawn"](), WORLDS["cifar10"]()
 
@@ -115,6 +117,19 @@ def test_show_captions_has_each_digit_once_and_marks_exactly_the_unseen_by_their
     factors = torch.tensor([WORLD.grammar.parse(caption) for caption in captions])
     assert factors[:, 0].tolist() == list(range(10)) and (factors[:, 1] != factors[:, 2]).all()
     assert is_unseen(factors).tolist() == unseen and sum(unseen) == 5
+
+
+def test_show_captions_of_pairs_has_each_left_digit_once_every_template_and_many_inks():
+    world = WORLDS["pairs"]()
+    captions, unseen = show_captions(world)
+    rows = [world.grammar.parse(caption) for caption in captions]
+    factors = torch.tensor(rows)
+    assert factors[:, 0].tolist() == list(range(10))
+    assert is_unseen_pair(factors).tolist() == unseen and sum(unseen) == 5
+    said = [[world.grammar.caption(row, t) for t in range(5)].index(caption)
+            for row, caption in zip(rows, captions, strict=True)]
+    assert sorted(said) == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
+    assert all(len(factors[:, i].unique()) >= 5 for i in range(5))
 
 
 def test_show_captions_of_photographs_has_each_class_once_and_marks_none():
