@@ -1,5 +1,6 @@
 """The command line: python -m minidalle demo | compare | train | draw | vary | blend | edit |
-inpaint | score; checks and grade belong to the course (course/commands.py)."""
+inpaint | score | speedrun; checks and grade belong to the course (course/commands.py)."""
+import json
 import shlex
 import sys
 import warnings
@@ -187,6 +188,43 @@ def run_score(args, workshop, picture: Path) -> None:
     print(table(score(workshop, args.model, args.samples)))
 
 
+def run_speedrun(args) -> int | None:
+    """JSON lines on stdout, all else on stderr; it has a folder of its own, and so no `picture`."""
+    from minidalle.workshop.speedrun import keep, speedrun, summary, verdict
+
+    check_record(args)
+    model, lines = args.model or next(iter(ROADS)), []
+    try:
+        for line in speedrun(model, args.data, range(args.seeds), args.budget, args.device,
+                             partial(print, file=sys.stderr)):
+            print(json.dumps(line), flush=True)
+            lines.append(line)
+    except KeyboardInterrupt:
+        print(f"minidalle: stopped; {len(lines)} of {args.seeds} seeds were run, and nothing is "
+              "kept", file=sys.stderr)
+        return 130
+    result = summary(lines)
+    print(json.dumps(result), flush=True)
+    print(verdict(result), file=sys.stderr)
+    if args.out:
+        keep(args.out, result, lines, args.note)
+        print(f"one line more in {args.out}", file=sys.stderr)
+    return None
+
+
+def check_record(args) -> None:
+    """Where the record will be written, and that it has its sentence."""
+    if args.out is None:
+        return
+    if args.out.suffix.lower() != ".jsonl":
+        raise ValueError(f"--out is {args.out}; name a file that ends in .jsonl, for example "
+                         "bench/records.jsonl")
+    if not args.note or not args.note.strip():
+        raise ValueError(f"a line in {args.out} needs a sentence on what made it; add --note "
+                         "\"...\"")
+    check_writable(args.out)
+
+
 # ---- what is said before anything is trained ------------------------------------------------
 
 def choose_model(args) -> None:
@@ -265,7 +303,7 @@ def main(arguments: list[str] | None = None, others: dict[str, Callable] = Mappi
     try:
         with warnings.catch_warnings():
             warnings.showwarning = lambda message, *rest: print(f"note: {message}", file=sys.stderr)
-            return others.get(args.command, run)(args) or 0
+            return {"speedrun": run_speedrun, **others}.get(args.command, run)(args) or 0
     except (ValueError, OSError, FloatingPointError) as error:
         print(f"minidalle: {error}", file=sys.stderr)
         return 2

@@ -21,6 +21,7 @@ EXAMPLES = """examples:
   python -m minidalle inpaint seven.png "a red two on blue" --mask bottom
   python -m minidalle train dalle           train (or load) this stage and what it learns from
   python -m minidalle score                 measure what is trained
+  python -m minidalle speedrun              train three seeds anew, against the clock
   python -m minidalle grade hw/03*.ipynb    what passes in these notebooks of students"""
 JUDGE = ("The judge measures, and arprior is the other prior of DALL-E 2, which lesson 12 compares "
          "with the first.")
@@ -54,8 +55,7 @@ def parser() -> argparse.ArgumentParser:
     draw = command("draw", "draw captions with the trained models")
     score = command("score", "measure the trained models with the judge")
     for one in (demo, train, draw, score):
-        one.add_argument("--model", choices=ROADS, help="the road: " + " or ".join(
-            model + " (default)" * (i == 0) for i, model in enumerate(ROADS)))
+        add_model(one)
     train.add_argument("stages", nargs="*", metavar="stage",
                        help=f"{', '.join(STAGES)} (default: judge and those of --model)")
     for one in (score, compare):
@@ -67,6 +67,7 @@ def parser() -> argparse.ArgumentParser:
     for change, add in zip(changing, (add_vary, add_blend, add_edit, add_inpaint), strict=True):
         add(change)
         add_page(change)
+    add_speedrun(commands)
     checks = commands.add_parser("checks", help="list the exercises of the lessons",
                                  description="List the exercises of the lessons, and the mistakes "
                                              "that each of them knows by name.")
@@ -75,6 +76,26 @@ def parser() -> argparse.ArgumentParser:
     for needy in (draw, score, *changing):
         needy.add_argument("--train", action="store_true", help="train first what is missing")
     return line
+
+
+def add_model(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--model", choices=ROADS, help="the road: " + " or ".join(
+        model + " (default)" * (i == 0) for i, model in enumerate(ROADS)))
+
+
+def add_speedrun(commands) -> None:
+    """It trains anew, for seeds from 0 up, and touches no run."""
+    text = ("train a road from nothing, for several seeds, and say as JSON lines how good it is "
+            "after how many seconds")
+    speedrun = commands.add_parser("speedrun", help=text, description=f"{text}. The rules of a "
+                                   "record are in bench/README.md.")
+    add_model(speedrun)
+    add_world(speedrun)
+    speedrun.add_argument("--seeds", type=whole(1, 1000), default=3, metavar="N",
+                          help="seeds 0 to N - 1 (default 3, as a record needs)")
+    speedrun.add_argument("--out", type=Path, metavar="FILE",
+                          help="add what came out to this file, for example bench/records.jsonl")
+    speedrun.add_argument("--note", metavar="TEXT", help="the sentence on what made it, for --out")
 
 
 CHANGES = {                    # what a road can do to pictures: manipulate.py
@@ -156,21 +177,26 @@ def add_grading(commands) -> None:
 def common() -> argparse.ArgumentParser:
     """Options of every command: which models are meant, and where they are."""
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--data", choices=WORLDS, default="drawn",
-                        help="digits drawn from fonts (default), MNIST's digits, CIFAR-10, or "
-                             "pairs of drawn digits")
+    add_world(common)
     common.add_argument("--seed", type=whole(0, 2 ** 32 - 1), default=0,
                         help="same seed, same picture (default 0)")
-    common.add_argument("--budget", choices=BUDGETS,
-                        help="how long to train: smoke (seconds, learns nothing), cpu (minutes), "
-                             "gpu; default: MINIDALLE_BUDGET, or gpu where there is one, else cpu")
     common.add_argument("--out", type=Path, metavar="PATH",
                         help="the folder of the models and of what is written (default runs); or, "
                              "ending in .png, only the picture's file")
-    common.add_argument("--device", help="cuda, mps or cpu (default: the best one here)")
     common.add_argument("--fresh", action="store_true",
                         help="train anew, in place of what was trained before")
     return common
+
+
+def add_world(common: argparse.ArgumentParser) -> None:
+    """What is drawn, how long is trained, and on what."""
+    common.add_argument("--data", choices=WORLDS, default="drawn",
+                        help="digits drawn from fonts (default), MNIST's digits, CIFAR-10, or "
+                             "pairs of drawn digits")
+    common.add_argument("--budget", choices=BUDGETS,
+                        help="how long to train: smoke (seconds, learns nothing), cpu (minutes), "
+                             "gpu; default: MINIDALLE_BUDGET, or gpu where there is one, else cpu")
+    common.add_argument("--device", help="cuda, mps or cpu (default: the best one here)")
 
 
 def add_drawing(draw: argparse.ArgumentParser) -> None:
