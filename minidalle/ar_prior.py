@@ -43,15 +43,22 @@ class ArPriorConfig:
 
 def pca(vectors: Tensor, m: int) -> tuple[Tensor, Tensor]:
     """The mean (E,) of vectors (n, E) and the m axes (m, E) along which they vary most, as unit
-    vectors at right angles, the largest variance first. ValueError with fewer vectors than m."""
+    vectors at right angles, the largest variance first. ValueError with fewer vectors than m.
+
+    Subtle: an axis may as well point the other way, and which way a library takes depends on how
+    many threads it finds free. So the largest entry of each is made positive: a machine under
+    load learns the same codes."""
     n, E = vectors.shape
     if not 1 <= m <= min(n, E):
         raise ValueError(f"got {n} vectors of {E} numbers for {m} axes; pass at least {m} vectors, "
                          f"and ask for 1 to {E} axes")
     x = vectors.cpu().double()
-    axes = torch.linalg.svd(x - x.mean(dim=0), full_matrices=False).Vh[:m]  # (m, E)
+    mean = x.mean(dim=0)                                                    # (E,)
+    columns = torch.linalg.eigh((x - mean).mT @ (x - mean)).eigenvectors    # (E, E), smallest first
+    axes = columns.mT.flip(0)[:m]                                           # (m, E)
+    largest = axes.gather(1, axes.abs().argmax(dim=1, keepdim=True))        # (m, 1)
     # in memory row by row, as a loaded checkpoint lays them, or products differ in the last bit
-    return x.mean(dim=0).to(vectors), axes.contiguous().to(vectors)
+    return mean.to(vectors), (axes * largest.sign()).contiguous().to(vectors)
 
 
 def quantise(x: Tensor, low: Tensor, high: Tensor, buckets: int) -> Tensor:

@@ -58,6 +58,25 @@ def test_the_axes_are_the_eigenvectors_of_the_covariance_largest_eigenvalue_firs
     assert (variance.diff() < 0).all()
 
 
+def test_the_axes_do_not_depend_on_the_threads_and_each_has_its_largest_entry_above_0():
+    """A library may turn an axis round when it finds fewer cores free: then other codes are learnt
+    and other vectors drawn from one seed. Also with axes that hold nothing, as CLIP's do."""
+    threads, found = torch.get_num_threads(), []
+    x = F.normalize(torch.randn(400, 64, generator=seed()) @ torch.diag(0.8 ** torch.arange(64)))
+    try:
+        for n in (1, 2, 1):
+            torch.set_num_threads(n)
+            found.append(pca(x, 24))
+    finally:
+        torch.set_num_threads(threads)
+    for one, two, again in zip(*found, strict=True):
+        assert torch.equal(one, again)
+        torch.testing.assert_close(one, two, atol=1e-6, rtol=0)
+    axes = found[0][1]
+    assert (axes.gather(1, axes.abs().argmax(dim=1, keepdim=True)) > 0).all()
+    assert torch.equal(pca(-x, 24)[1], axes)                   # the same axes, whatever came in
+
+
 def test_all_axes_give_the_vectors_back_exactly_and_fewer_lose_the_variance_left_out():
     x = vectors(300)[0]
     values = torch.linalg.eigvalsh(torch.cov(x.T)).flip(0) * 299 / 300
@@ -150,6 +169,28 @@ def test_every_part_of_the_condition_changes_the_first_code():
     for changed in ((first, text, levels), (ids.flip(1), text, levels), (ids, -text, levels),
                     (ids, text, (levels + 1) % 4)):
         assert (prior(none, changed) - before).abs().amax(dim=(1, 2)).min() > 1e-3
+
+
+def test_the_text_vector_is_read_with_entries_of_variance_one():
+    """Times sqrt(E), by hand; divided by it, or as it is, it would drown beside the tokens."""
+    prior, (ids, text, _, levels, _) = small_prior(), inputs()
+    row = prior.embed_condition(ids, text, levels)[:, T]                    # (B, D)
+    expected = E ** 0.5 * text @ prior.text.weight.T + prior.text.bias + prior.position[T]
+    torch.testing.assert_close(row, expected)
+
+
+def test_the_first_weights_are_small_and_neighbouring_buckets_begin_alike():
+    """Deviation 0.02; and sixteen waves along the buckets, 0.02^2 sum_w cos^2(pi w place)."""
+    prior = ArPrior(ArPriorConfig(vocab=500, context=60, embed=32, axes=30, width=64, levels=100))
+    for part in (prior.null, prior.position, prior.token.weight, prior.level.weight):
+        assert part.std().item() == pytest.approx(0.02, rel=0.1)
+    place = torch.pi * torch.arange(16)[:, None] * (torch.arange(32) + 0.5) / 32
+    deviation = 0.02 * place.cos().square().sum(dim=0).sqrt()               # (K,)
+    for codes in (prior.code, prior.answer.mT):                             # (m, K, D)
+        torch.testing.assert_close(codes.std(dim=(0, 2)), deviation, rtol=0.1, atol=0)
+        near, far = (F.cosine_similarity(codes[:, :-step], codes[:, step:], dim=2).mean()
+                     for step in (1, 8))
+        assert near > 0.5 > far + 0.3
 
 
 def test_the_same_bucket_of_two_axes_is_not_the_same_code():

@@ -111,6 +111,16 @@ def test_slerp_of_nearly_parallel_or_opposite_vectors_has_length_one_and_both_en
     torch.testing.assert_close(middle, expected, atol=2 * apart + 1e-6, rtol=0)
 
 
+def test_slerp_of_equal_vectors_stays_there_whichever_axis_they_lie_along():
+    """The side axis is the one to which a points least, in size: -1 is not less than 0."""
+    axes = torch.cat([torch.eye(4), -torch.eye(4)])
+    for t in (0.0, 0.3, 1.0):
+        torch.testing.assert_close(slerp(axes, axes, t), axes)
+    quarter = slerp(axes, -axes, 0.5)                          # any direction at right angles
+    torch.testing.assert_close(quarter.norm(dim=1), torch.ones(8))
+    torch.testing.assert_close((quarter * axes).sum(dim=1), torch.zeros(8), atol=1e-6, rtol=0)
+
+
 def test_slerp_leaves_its_vectors_as_they_were():
     a, b = pairs()
     before = a.clone(), b.clone()
@@ -215,6 +225,15 @@ def test_put_together_is_the_inverse_of_take_apart(road, images):
     assert latent.large.shape == images.shape
     torch.testing.assert_close(put_together(road, latent), images, atol=1e-4, rtol=0)
     torch.testing.assert_close(latent.z, road.clip.encode_image(images))
+
+
+def test_what_is_put_together_stays_among_the_colours(road, images):
+    """An upsampler that answers beyond 1: its pictures end at -1 and 1."""
+    latent = take_apart(road, images)
+    road.upsampler.forward = lambda x_t, t, condition, keep=None: 3 * torch.ones_like(x_t)
+    latent = Latent(latent.z, latent.small, 5 * torch.randn(3, 3, 16, 16, generator=seed()))
+    made = put_together(road, latent)
+    assert made.max() == 1 and made.min() == -1
 
 
 def test_variations_without_eta_are_the_picture_itself_and_with_it_differ(road, images):
@@ -322,6 +341,25 @@ def test_an_edit_between_equal_captions_is_refused(road, images):
         edit(road, images[:2], [BEFORE, AFTER], [AFTER, AFTER])
 
 
+def test_equal_captions_are_refused_even_where_their_vectors_differ_by_rounding(road, images):
+    """As they do where rows are cut to the longest caption of their batch."""
+    exact, calls = road.clip.text_tower.forward, []
+
+    def rounding(ids):
+        calls.append(ids)
+        return exact(ids) + 6e-8 * torch.randn(len(ids), 8, generator=seed(len(calls)))
+    road.clip.text_tower.forward = rounding
+    with pytest.raises(ValueError, match="say the same"):
+        edit(road, images[:2], [BEFORE, AFTER], [AFTER, AFTER])
+
+
+def test_a_strength_beyond_1_is_warned_of_and_1_is_not(road, images, recwarn):
+    edit(road, images[:1], [BEFORE], [AFTER], 1.0)
+    assert not recwarn
+    with pytest.warns(UserWarning, match="strength=1.5 turns beyond .* pass 0 to 1"):
+        edit(road, images[:1], [BEFORE], [AFTER], 1.5)
+
+
 # ---- filling holes --------------------------------------------------------------------------
 
 def half(size=16) -> torch.Tensor:
@@ -407,6 +445,44 @@ def test_what_is_filled_in_has_the_variance_of_gaussian_data():
         made = fill(COSINE, best_guess, known, mask, None, steps=200, repeats=repeats,
                     generator=seed())
         assert made.std().item() == pytest.approx(math.sqrt(VARIANCE), rel=0.04)
+
+
+CORRELATION, KNOWN = 0.8, 1.5
+
+
+def of_a_pair(x_t, t, condition, keep):
+    """The exact guess of two Gaussian numbers (B, 1, 1, 2) with this correlation."""
+    both = torch.tensor([[1.0, CORRELATION], [CORRELATION, 1.0]])
+    alpha_bar = COSINE.alpha_bar[t[0]]
+    noisy = alpha_bar * both + (1 - alpha_bar) * torch.eye(2)
+    return x_t @ (alpha_bar.sqrt() * both @ noisy.inverse())
+
+
+def mean_of_the_fill(**settings) -> float:
+    known = torch.tensor([KNOWN, 9.0]).expand(8000, 1, 1, 2)   # the 9 is under the mask
+    made = fill(COSINE, of_a_pair, known, torch.tensor([False, True]).expand(1, 1, 1, 2), None,
+                generator=seed(), **settings)
+    return made[..., 1].mean().item()
+
+
+def test_the_fill_listens_to_what_is_known_the_more_the_oftener_each_step_is_taken():
+    """E[b | a] = 0.8 * 1.5 = 1.2. Once hears about half of it; the default nine tenths."""
+    expected, once = CORRELATION * KNOWN, mean_of_the_fill(repeats=1)
+    assert once == pytest.approx(0.56 * expected, abs=0.05)
+    assert 0.85 * expected < mean_of_the_fill() < expected
+    assert mean_of_the_fill(repeats=20) == pytest.approx(expected, abs=0.06)
+
+
+def test_an_inpainting_takes_each_step_of_the_decoder_five_times_and_of_the_upsampler_once(
+        images, monkeypatch):
+    taken = []
+
+    def noting(*args, repeats, **rest):
+        taken.append(repeats)
+        return fill(*args, repeats=repeats, **rest)
+    monkeypatch.setattr(manipulate, "fill", noting)
+    inpaint(small_road(), images, half(), [BEFORE] * 3, seed())
+    assert taken == [5, 1]
 
 
 # ---- how well it works ----------------------------------------------------------------------
