@@ -195,6 +195,8 @@ class ArPrior(nn.Module):
 
     def better_half(self, n: int, generator: Generator | None = None) -> Tensor:
         """Levels (n,), at random from the upper half of them (section 2.2)."""
+        if isinstance(generator, list):        # one for each row, as in `draw`
+            return torch.cat([self.better_half(1, one) for one in generator])
         source = self.edges.device if generator is None else generator.device
         L = self.config.levels
         return torch.randint(L // 2, L, (n,), device=source, generator=generator)

@@ -194,8 +194,20 @@ def top_p_logits(logits: Tensor, p: float) -> Tensor:
     return logits.masked_fill(logits < ranked.gather(-1, kept - 1), -torch.inf)
 
 
+def uniform(n: int, device: torch.device, generator: Generator | list[Generator] | None) -> Tensor:
+    """Numbers (n, 1) between 0 and 1, drawn where the generator lives. Of a list of generators each
+    draws one, so that no row depends on its company."""
+    if isinstance(generator, list):
+        u = torch.cat([uniform(1, device, one) for one in generator])
+        check_shape("one number for each generator", u, n, 1)
+        return u
+    source = device if generator is None else generator.device
+    return torch.rand(n, 1, device=source, generator=generator).to(device)
+
+
 def draw(logits: Tensor, temperature: float, top_k: int | None = None,
-         top_p: float | None = None, generator: Generator | None = None) -> Tensor:
+         top_p: float | None = None,
+         generator: Generator | list[Generator] | None = None) -> Tensor:
     """One code (B, 1) a row. Temperature first (0: the most probable), then top-k, then top-p."""
     if temperature < 0:
         raise ValueError(f"temperature is {temperature}; pass 0 for the likeliest code, or more")
@@ -206,8 +218,7 @@ def draw(logits: Tensor, temperature: float, top_k: int | None = None,
     logits = logits if top_k is None else top_k_logits(logits, top_k)
     logits = logits if top_p is None else top_p_logits(logits, top_p)
     total = logits.softmax(dim=-1).cumsum(dim=-1)                           # (B, K)
-    source = logits.device if generator is None else generator.device
-    u = torch.rand(len(total), 1, device=source, generator=generator).to(total.device)
+    u = uniform(len(total), total.device, generator)                        # (B, 1)
     # code i owns a stretch of length p_i between 0 and 1: whose stretch is u in?
     return torch.searchsorted(total, u * total[:, -1:], right=True)
 
@@ -221,10 +232,12 @@ class DalleRoad:
 
 
 @torch.no_grad()
-def caption_to_picture(road: DalleRoad, captions: list[str], generator: Generator | None = None,
+def caption_to_picture(road: DalleRoad, captions: list[str],
+                       generator: Generator | list[Generator] | None = None,
                        guidance: float = 2.0, temperature: float = 1.0, top_k: int | None = None,
                        top_p: float | None = 0.9, best_of: int = 1) -> Tensor:
-    """captions -> images (B, 3, H, W) in [-1, 1]: CLIP's choice of best_of = n drawn for each."""
+    """captions -> images (B, 3, H, W) in [-1, 1]: CLIP's choice of best_of = n drawn for each. With
+    a list of generators, one for each of the B n drawn, none depends on the others."""
     if best_of < 1:
         raise ValueError(f"best_of is {best_of}; draw at least 1 picture for each caption")
     ids = road.tokenizer.batch(captions).to(road.dalle.row.device)          # (B, T)

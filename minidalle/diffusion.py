@@ -109,9 +109,14 @@ def clip_dynamic(x_0: Tensor, percentile: float = 0.995) -> Tensor:
 
 # ---- little helpers ----
 
-def randn(shape: tuple, device: torch.device, generator: torch.Generator | None) -> Tensor:
+def randn(shape: tuple, device: torch.device,
+          generator: torch.Generator | list[torch.Generator] | None) -> Tensor:
     """Normal noise, drawn where the generator lives and then moved: one seed, one noise, on every
-    device."""
+    device. Of a list of generators each draws one row, so that no row depends on its company."""
+    if isinstance(generator, list):
+        rows = torch.cat([randn((1, *shape[1:]), device, one) for one in generator])
+        check_shape("the noise of one row for each generator", rows, shape)
+        return rows
     source = device if generator is None else generator.device
     return torch.randn(shape, device=source, generator=generator).to(device)
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor, nn
 
-from minidalle.diffusion import X0, Diffusion, cosine_schedule
+from minidalle.diffusion import X0, Diffusion, cosine_schedule, randn
 from minidalle.transformer import Transformer, TransformerConfig
 from minidalle.unet import time_features
 
@@ -82,8 +82,9 @@ class Prior(nn.Module):
         """Image vectors (B, E) of length one: of two drawn for each caption, the one whose dot
         product with the text vector is larger (section 2.2)."""
         condition = ids.repeat(2, 1), text_vectors.repeat(2, 1)             # (2B, ...)
-        x_0 = self.diffusion.sample(self, condition[1].shape, condition, steps=steps,
-                                    guidance=guidance, generator=generator)
+        noise = torch.cat([randn(text_vectors.shape, ids.device, generator) for _ in range(2)])
+        x_0 = self.diffusion.sample(self, noise.shape, condition, steps=steps, guidance=guidance,
+                                    noise=noise)
         x_0 = nn.functional.normalize(x_0, dim=-1)                          # (2B, E)
         return better_of_two(*x_0.chunk(2), text_vectors)
 

@@ -17,7 +17,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,6 +63,13 @@ def choose_budget(name: str | None = None, device: torch.device | None = None) -
 def seeded(seed: int, device="cpu") -> Generator:
     """A source of random numbers on the device that depends on the seed alone."""
     return Generator(device=device).manual_seed(seed)
+
+
+def seeded_each(seed: int, numbers: Iterable[int]) -> list[Generator]:
+    """A source for each picture, which depends on the seed and the picture's number alone, so not
+    on what is drawn beside it; that of number 0 is seeded(seed)."""
+    # an odd factor meets each of the 2^32 seeds once; the golden one keeps neighbours far apart
+    return [seeded((seed + 0x9E3779B1 * number) % 2 ** 32) for number in numbers]
 
 
 def autocast(device: torch.device):

@@ -146,10 +146,12 @@ class Unclip:
 
 
 @torch.no_grad()
-def caption_to_picture(road: Unclip, captions: list[str], generator: Generator | None = None,
+def caption_to_picture(road: Unclip, captions: list[str],
+                       generator: Generator | list[Generator] | None = None,
                        prior_guidance: float = 1.0, guidance: float = 2.0,
                        trace: list | None = None) -> Tensor:
-    """captions -> images (B, 3, H, W) in [-1, 1]. `trace` collects the decoder's steps."""
+    """captions -> images (B, 3, H, W) in [-1, 1]. With a list of generators, one a caption, no
+    picture depends on the others. `trace` collects the decoder's steps."""
     device = next(road.decoder.parameters()).device
     ids = road.tokenizer.batch(captions).to(device)                         # (B, T)
     if not captions:

@@ -9,8 +9,11 @@ import torch
 from torch import nn
 
 from minidalle import train
+from minidalle.ar_prior import ArPrior, ArPriorConfig
 from minidalle.checkpoint import load, read_checkpoint
-from minidalle.train import FitConfig, fit, learning_rate, seeded
+from minidalle.dalle import uniform
+from minidalle.diffusion import randn
+from minidalle.train import FitConfig, fit, learning_rate, seeded, seeded_each
 from minidalle.workshop.recipes import Workshop
 
 
@@ -153,6 +156,28 @@ def test_the_progress_bar_shows_the_loss_and_what_the_model_says(tmp_path, monke
     monkeypatch.delenv("MINIDALLE_QUIET", raising=False)
     fit(Watched(), batches, FitConfig(steps=10, batch=4), path=tmp_path / "watched.pt")
     assert re.search(r"loss=[0-9.]+, seen=10, third=3\.333", capsys.readouterr().err)
+
+
+def test_a_row_with_a_generator_of_its_own_is_drawn_as_if_it_were_alone():
+    """Normal and uniform numbers, and the levels of the other prior; number 0 has the seed's own
+    generator, and no two numbers share one."""
+    prior = ArPrior(ArPriorConfig(vocab=9, context=4, embed=16))
+    many, alone = seeded_each(5, [3, 0, 70_000]), [[one] for one in seeded_each(5, [3, 0, 70_000])]
+    cpu = torch.device("cpu")
+    for draw in (lambda n, g: randn((n, 4, 4), cpu, g), lambda n, g: uniform(n, cpu, g),
+                 lambda n, g: prior.better_half(n, g)):
+        rows = draw(3, many)
+        assert torch.equal(rows, torch.cat([draw(1, own) for own in alone]))
+    assert torch.equal(randn((1, 16), cpu, seeded_each(5, [0])), randn((1, 16), cpu, seeded(5)))
+    seeds = {one.initial_seed() for seed in (0, 1) for one in seeded_each(seed, range(1000))}
+    assert len(seeds) == 2000
+
+
+def test_more_or_fewer_generators_than_rows_are_refused():
+    for draw in (lambda g: randn((3, 4), torch.device("cpu"), g),
+                 lambda g: uniform(3, torch.device("cpu"), g)):
+        with pytest.raises(ValueError, match="for each generator has shape .2, "):
+            draw(seeded_each(0, range(2)))
 
 
 def test_learning_rate_by_hand():

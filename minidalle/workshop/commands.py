@@ -71,7 +71,9 @@ def run_draw(args, workshop, picture: Path) -> None:
     captions = [workshop.world.grammar.known_words(caption) for caption in args.captions]
     workshop.tokenizer.batch(captions)         # says now, above the bars, if one is too long
     every = [caption for caption in captions for _ in range(args.samples)]
-    images = draw_many(workshop, painter(args, workshop, given), every, args.seed, args.best)
+    numbers = [*range(args.samples)] * len(captions)           # whatever stands in the other rows
+    images = draw_many(workshop, painter(args, workshop, given), every, args.seed, args.best,
+                       numbers)
     write_page(picture, images, args.samples, args.scale)
     print(f"{len(images)} picture{'s' * (len(images) > 1)} in {picture}")
     if len(captions) > 1:
@@ -101,11 +103,12 @@ def painter(args, workshop, given) -> Callable:
 
 def run_vary(args, workshop, picture: Path) -> None:
     from minidalle.manipulate import vary
-    from minidalle.train import seeded
+    from minidalle.train import seeded_each
 
     [image] = given_pictures(args, workshop, picture, args.file)
     need_models(args, workshop, ROADS["unclip"].stages)
-    images = vary(workshop.unclip(), image, args.n, seeded(args.seed), args.eta)
+    images = vary(workshop.unclip(), image, args.n,
+                  seeded_each(args.seed, range(args.n)), args.eta)
     write_row(args, picture, [image, *images], "after the given one")
 
 
@@ -139,7 +142,7 @@ def run_edit(args, workshop, picture: Path) -> None:
 
 def run_inpaint(args, workshop, picture: Path) -> None:
     from minidalle.manipulate import inpaint
-    from minidalle.train import seeded
+    from minidalle.train import seeded_each
     from minidalle.workshop.pictures import HALVES, read_mask
 
     [image] = given_pictures(args, workshop, picture, args.file)
@@ -149,7 +152,7 @@ def run_inpaint(args, workshop, picture: Path) -> None:
     captions = known(workshop, args.caption) * args.n
     need_models(args, workshop, ROADS["unclip"].stages)
     images = inpaint(workshop.unclip(), image.expand(args.n, -1, -1, -1), mask, captions,
-                     seeded(args.seed))
+                     seeded_each(args.seed, range(args.n)))
     hole = image.masked_fill(mask, 0.6)                        # grey, as in the demo's strip
     write_row(args, picture, [hole, *images], "after what is known")
 

@@ -11,7 +11,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import torch
@@ -21,7 +21,7 @@ from minidalle.checkpoint import write
 from minidalle.dalle import rerank
 from minidalle.data import COLOURS, Batch
 from minidalle.metrics import attribute_accuracy, binding, clip_score, distances, diversity
-from minidalle.train import progress, seeded
+from minidalle.train import progress, seeded, seeded_each
 from minidalle.workshop.pictures import (
     CELL,
     EDGE,
@@ -41,14 +41,19 @@ SAMPLES = {"smoke": 8, "cpu": 1000, "gpu": 1000}
 
 
 def draw_many(workshop: Workshop, paint: Callable, captions: list[str], seed: int,
-              best_of: int = 1) -> Tensor:
+              best_of: int = 1, numbers: Sequence[int] | None = None) -> Tensor:
     """Pictures (B, 3, H, W) of many captions, drawn in chunks by a painter of the workshop, with a
-    progress bar. Of best_of = n pictures for each caption the one stays that CLIP likes best."""
-    generator, few = seeded(seed), max(1, CHUNK // best_of)
+    progress bar. Of best_of = n pictures for each caption the one stays that CLIP likes best.
+
+    Each picture has noise of its own, from the seed and its number (its place among the captions,
+    unless `numbers` are given), so it does not depend on what is drawn beside it."""
+    numbers, few = numbers or range(len(captions)), max(1, CHUNK // best_of)
     bar, parts = progress(len(captions), "drawing"), []
     for i in range(0, len(captions), few):
         some = captions[i:i + few]
-        images = paint([caption for caption in some for _ in range(best_of)], generator)
+        generators = seeded_each(seed, (number * best_of + k for number in numbers[i:i + few]
+                                        for k in range(best_of)))
+        images = paint([caption for caption in some for _ in range(best_of)], generators)
         if best_of > 1:
             ids = workshop.tokenizer.batch(some).to(images.device)
             images = rerank(workshop.clip(), ids, images.unflatten(0, (-1, best_of)))

@@ -179,7 +179,8 @@ def common() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     add_world(common)
     common.add_argument("--seed", type=whole(0, 2 ** 32 - 1), default=0,
-                        help="same seed, same picture (default 0)")
+                        help="same seed, same picture, whatever is drawn beside it (default 0); "
+                             "only the rounding of a larger batch may move a pixel by 1/255")
     common.add_argument("--out", type=Path, metavar="PATH",
                         help="the folder of the models and of what is written (default runs); or, "
                              "ending in .png, only the picture's file")
@@ -204,7 +205,8 @@ def add_drawing(draw: argparse.ArgumentParser) -> None:
     draw.add_argument("captions", nargs="+", metavar="caption",
                       help="what to draw, each in quotation marks; one row of pictures for each")
     draw.add_argument("--samples", type=whole(1, 1000), default=1,
-                      help="pictures for each caption (default 1)")
+                      help="pictures for each caption, each from noise of its own, the same in "
+                           "every row (default 1)")
     draw.add_argument("--scale", type=whole(1, 64), default=8,
                       help="screen pixels for each pixel of the picture (default 8)")
     draw.add_argument("--best", type=whole(1, 1000), default=1, metavar="N",

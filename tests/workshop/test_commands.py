@@ -21,7 +21,7 @@ from minidalle import dalle, data, download, manipulate
 from minidalle.checkpoint import FORMAT, read_checkpoint, write
 from minidalle.course.checks import listing
 from minidalle.course.commands import main
-from minidalle.train import seeded
+from minidalle.train import seeded, seeded_each
 from minidalle.workshop import recipes
 from minidalle.workshop.commands import folder_and_picture
 from minidalle.workshop.pictures import to_pixels
@@ -231,6 +231,28 @@ def test_draw_lays_captions_in_rows_and_samples_in_columns(runs, capsys):
     assert f"6 pictures in {runs / 'draw.png'}\n  row 1: {SEVEN}\n  row 2: a pink 3 on" in said
 
 
+@pytest.mark.parametrize("model", recipes.ROADS)
+def test_a_picture_of_the_page_is_that_of_its_caption_drawn_alone(runs, model):
+    """The second sample of the second caption, beside two samples of that caption alone. Rounding
+    may move a few pixels by 1/255; other noise moves most."""
+    other = "a pink 3 on black paper"
+    assert call("draw", other, SEVEN, out=runs, samples=3, scale=1, model=model) == 0
+    page = pixels(runs / "draw.png")[-32:, 33:65].astype(int)
+    assert call("draw", SEVEN, out=runs, samples=2, scale=1, model=model) == 0
+    moved = np.abs(page - pixels(runs / "draw.png")[-32:, 33:65])
+    assert moved.max() <= 1 and moved.mean() < 0.01
+
+
+@pytest.mark.parametrize("command", ["vary", "inpaint"])
+def test_of_more_changes_the_first_ones_stay_as_they_were(runs, given, command):
+    few = []
+    for n in (1, 3):
+        assert call(command, *asked(given)[command], out=runs, scale=1, n=n) == 0
+        few.append(pixels(runs / f"{command}.png")[:, 33:65].astype(int))
+    moved = np.abs(few[0] - few[1])
+    assert moved.max() <= 1 and moved.mean() < 0.01
+
+
 def test_draw_with_a_png_as_out_keeps_models_in_runs_and_names_the_picture_so(
         smoke, runs, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)                                # where runs/ lies
@@ -299,7 +321,8 @@ def test_every_knob_on_the_command_line_is_that_of_caption_to_picture(runs, opti
     """The file, beside the picture that the function draws with the knob by its own name."""
     assert call("draw", SEVEN, out=runs, model="dalle", scale=1, **options) == 0
     shop = Workshop(budget="smoke", folder=runs, device="cpu", say=lambda line: None)
-    image = dalle.caption_to_picture(shop.dalle_road(), [SEVEN], seeded(0), **knobs)[0]
+    own = seeded_each(0, range(knobs.get("best_of", 1)))
+    image = dalle.caption_to_picture(shop.dalle_road(), [SEVEN], own, **knobs)[0]
     assert np.array_equal(pixels(runs / "draw.png"), to_pixels(image))
 
 
@@ -431,13 +454,13 @@ def test_a_change_writes_what_was_given_and_beside_it_what_its_function_draws(
     words = {"vary": ["--eta", "0.5"], "edit": ["--strength", "0.3"]}.get(command, [])
     assert call(command, *asked(given)[command], *words, out=runs, scale=1, n=3) == 0
     shop = Workshop(budget="smoke", folder=runs, device="cpu", say=lambda line: None)
-    road, three = shop.unclip(), first.expand(3, -1, -1, -1)
+    road, three, own = shop.unclip(), first.expand(3, -1, -1, -1), seeded_each(0, range(3))
     made, shown = {
-        "vary": lambda: (manipulate.vary(road, first, 3, seeded(0), 0.5), [first]),
+        "vary": lambda: (manipulate.vary(road, first, 3, own, 0.5), [first]),
         "blend": lambda: (manipulate.blend(road, first, second, 3, seeded(0)), [first, second]),
         "edit": lambda: (manipulate.edit(road, three, [SEVEN] * 3, [NINE] * 3, torch.tensor(
             [[0.1], [0.2], [0.3]])), [first]),
-        "inpaint": lambda: (manipulate.inpaint(road, three, bottom, [NINE] * 3, seeded(0)),
+        "inpaint": lambda: (manipulate.inpaint(road, three, bottom, [NINE] * 3, own),
                             [first.masked_fill(bottom, 0.6)])}[command]()
     row = [shown[0], *made, *shown[1:]]
     page = pixels(runs / f"{command}.png")

@@ -11,7 +11,7 @@ from PIL import Image
 from minidalle import dalle
 from minidalle.data import COLOURS, is_unseen
 from minidalle.metrics import clip_score, diversity, frechet_distance
-from minidalle.train import seeded
+from minidalle.train import seeded, seeded_each
 from minidalle.unclip import caption_to_picture
 from minidalle.workshop import demo
 from minidalle.workshop.demo import (
@@ -60,7 +60,8 @@ def test_score_equals_a_recount_of_the_pictures_that_were_drawn(shop, monkeypatc
 
     def noting(workshop, paint, captions, seed, best_of):
         drawn.append((captions, draw_many(workshop, paint, captions, seed, best_of)))
-        assert torch.equal(drawn[-1][1], shop.painter(model)(captions, seeded(0)))
+        alone = shop.painter(model)(captions, seeded_each(0, range(len(captions))))
+        assert torch.equal(drawn[-1][1], alone)
         return drawn[-1][1]
     monkeypatch.setattr(demo, "draw_many", noting)
     result, judge, road = score(shop, model, 12), shop.judge(), shop.unclip()
@@ -152,16 +153,60 @@ def test_draw_many_in_chunks_keeps_order_and_seed(shop, monkeypatch):
     captions = ["a red seven on blue", "a pink 3 on black paper", "white paper, a green zero"]
     paint = shop.painter("unclip")
     images = draw_many(shop, paint, captions, seed=4)
-    first = caption_to_picture(shop.unclip(), captions[:2], seeded(4))
+    first = caption_to_picture(shop.unclip(), captions[:2], seeded_each(4, [0, 1]))
     assert images.shape == (3, 3, 32, 32) and torch.equal(images[:2], first)
     assert torch.equal(images, draw_many(shop, paint, captions, seed=4))
     assert not torch.equal(images, draw_many(shop, paint, captions, seed=5))
 
 
+def apart(a: torch.Tensor, b: torch.Tensor) -> float:
+    """The largest difference of two pictures; 1/255 of brightness is 8e-3."""
+    return (a - b).abs().max().item()
+
+
+@pytest.mark.parametrize("model", ROADS)
+def test_a_picture_alone_in_company_in_another_place_and_chunk_is_the_same_up_to_rounding(
+        shop, monkeypatch, model):
+    """By its number alone: other captions, their order, their number and the chunk change no pixel
+    by more than rounding does; another number or seed changes many."""
+    paint, others = shop.painter(model), ["a pink 3 on black paper", "white paper, a green zero"]
+    [alone] = draw_many(shop, paint, ["a red seven on blue"], seed=4)
+    first = draw_many(shop, paint, ["a red seven on blue", *others], seed=4)[0]
+    last = draw_many(shop, paint, [*others, "a red seven on blue"], 4, numbers=[7, 8, 0])[2]
+    monkeypatch.setattr(demo, "CHUNK", 2)
+    chunked = draw_many(shop, paint, [*others, "a red seven on blue"], 4, numbers=[7, 8, 0])[2]
+    assert max(apart(alone, other) for other in (first, last, chunked)) < 1e-4
+    [second] = draw_many(shop, paint, ["a red seven on blue"], 4, numbers=[1])
+    [third] = draw_many(shop, paint, ["a red seven on blue"], seed=5)
+    assert apart(alone, second) > 1e-3 and apart(alone, third) > 1e-3
+
+
+@pytest.mark.parametrize("model", ROADS)
+def test_every_number_that_is_drawn_for_a_picture_is_its_own_bit_for_bit(
+        shop, monkeypatch, model):
+    """All noise of a picture, noted where it is drawn, alone and as the second of three."""
+    paint = shop.painter(model)
+
+    def noise(captions, numbers):
+        kept = []
+        for name in ("randn", "rand"):
+            plain = getattr(torch, name)
+            monkeypatch.setattr(torch, name, lambda *shape, plain=plain, **rest: kept.append(
+                (rest["generator"].initial_seed(), plain(*shape, **rest))) or kept[-1][1])
+        draw_many(shop, paint, captions, 4, numbers=numbers)
+        monkeypatch.undo()
+        return [drawn for seed, drawn in kept if seed == seeded_each(4, [7])[0].initial_seed()]
+    alone = noise(["a red seven on blue"], [7])
+    among = noise(["a pink 3 on black paper", "a red seven on blue", "white paper, a 0"], [1, 7, 0])
+    assert len(alone) == len(among) > 2
+    assert all(torch.equal(a, b) for a, b in zip(alone, among, strict=True))
+
+
 def test_the_best_of_n_of_dalle_are_those_that_its_own_caption_to_picture_keeps(shop):
     captions = ["a red seven on blue", "a pink 3 on black paper"]
     best = draw_many(shop, shop.painter("dalle"), captions, seed=4, best_of=3)
-    expected = dalle.caption_to_picture(shop.dalle_road(), captions, seeded(4), best_of=3)
+    expected = dalle.caption_to_picture(shop.dalle_road(), captions, seeded_each(4, range(6)),
+                                        best_of=3)
     assert torch.equal(best, expected)
 
 
@@ -170,9 +215,10 @@ def test_the_best_of_n_of_unclip_is_the_one_of_n_nearest_to_its_caption_in_a_loo
     """All are drawn by hand, a chunk of two captions after the other, and compared one by one."""
     monkeypatch.setattr(demo, "CHUNK", 7)                      # 7 // 3 = 2 captions at a time
     captions = ["a red seven on blue", "a pink 3 on black paper", "white paper, a green zero"]
-    best, generator = draw_many(shop, shop.painter("unclip"), captions, 4, best_of=3), seeded(4)
-    some = [shop.painter("unclip")([c for c in chunk for _ in range(3)], generator)
-            for chunk in (captions[:2], captions[2:])]
+    best, sources = draw_many(shop, shop.painter("unclip"), captions, 4, best_of=3), seeded_each(
+        4, range(9))
+    some = [shop.painter("unclip")([c for c in chunk for _ in range(3)], own)
+            for chunk, own in ((captions[:2], sources[:6]), (captions[2:], sources[6:]))]
     for caption, three, kept in zip(captions, torch.cat(some).split(3), best, strict=True):
         text = shop.clip().encode_text(shop.tokenizer.batch([caption]))[0]
         fits = [float(shop.clip().encode_image(image[None])[0] @ text) for image in three]
