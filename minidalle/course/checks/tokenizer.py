@@ -6,7 +6,7 @@ idea        Learning is counting pairs and merging the winner; encoding replays 
             bytes, pairs that are frequent but late in rank.
 """
 from collections import Counter
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import torch
 from torch import Generator, Tensor
@@ -37,48 +37,112 @@ def total(counts) -> dict:
     return dict(sums)
 
 
+def alone(word: list[int], pair: tuple[int, int]) -> int:
+    """How often a pair occurs in a word if each id may be used once, from the left."""
+    return len(word) - len(merge(word, pair, -1))
+
+
 def count_inputs(g: Generator) -> tuple:
     """Words with a run of one id, with a pair and its mirror, and of several lengths."""
-    a, b, c = drawn(range(3, 259), 3, g)
+    a, b, c = drawn(range(3, 400), 3, g)
     words = drawn([[a, a, a, b], [b, a, b], [c, a], [a, c, b, c, b]], 4, g)
     return words, torch.randint(2, 9, (4,), generator=g).tolist()
 
 
+def count_of_any_size(g: Generator) -> tuple:
+    """Two to six words, of one id to seven."""
+    few = drawn(range(3, 400), 3, g)
+    words = [[few[i] for i in torch.randint(3, (n,), generator=g)]
+             for n in drawn(range(1, 8), int(torch.randint(2, 7, (), generator=g)), g)]
+    return words, torch.randint(1, 20, (len(words),), generator=g).tolist()
+
+
+def count_by_hand(g: Generator) -> tuple:
+    """A word of one id, a run of four, one word twice in the list, numbers of more than a byte, a
+    pair that occurs once."""
+    words = [[97], [300, 300, 300, 300], [5, 300, 5], [300, 5], [8, 9], [5, 300, 5]]
+    return words, [7, 2, 3, 1, 1, 10]
+
+
 COUNT = Exercise(
-    "tokenizer.count_pairs", LESSON, 2, count_pairs, (count_inputs,), (
+    "tokenizer.count_pairs", LESSON, 2, count_pairs, (
+        count_inputs, count_of_any_size, count_by_hand), (
         Mistake(
             "every word counted once",
             "You count each distinct word once. A word that occurs seven times brings its pairs "
-            "seven times: times says how often.",
+            "seven times: times says how often (section 2).",
             lambda words, times: count_pairs(words, [1] * len(words))),
         Mistake(
             "each pair once a word",
             "You count a pair only once in each word (a set?). In one word it may occur several "
-            "times, and each of them counts.",
+            "times, and each of them counts (section 2).",
             lambda words, times: total((pair, n) for word, n in zip(words, times)
                                        for pair in set(pairwise(word)))),
         Mistake(
             "order ignored",
             "You count (a, b) and (b, a) as one pair. \"ab\" and \"ba\" are different pieces: "
-            "keep the order.",
+            "keep the order (section 2).",
             lambda words, times: total((tuple(sorted(pair)), n) for word, n in zip(words, times)
                                        for pair in pairwise(word))),
         Mistake(
             "words glued together",
             "You count pairs that reach from the end of one word to the start of the next. A "
-            "piece never crosses words: look at each word by itself.",
+            "piece never crosses words: look at each word by itself (section 2).",
             lambda words, times: total(
                 [*count_pairs(words, times).items()]
                 + [((x[-1], y[0]), 1) for x, y in pairwise(words)])),
         Mistake(
+            "repeated words glued together",
+            "You write each word as often as it occurs into one long list, and count pairs from "
+            "the end of one to the start of the next. A piece never crosses words: look at each "
+            "word by itself (section 2).",
+            lambda words, times: total((pair, 1) for pair in pairwise(
+                [i for word, n in zip(words, times) for _ in range(n) for i in word]))),
+        Mistake(
+            "runs counted without overlap",
+            "In a run such as a a a you count (a, a) once, as text.count does. While counting, "
+            "pairs may overlap: it begins twice (section 2).",
+            lambda words, times: total(
+                (pair, n * alone(word, pair)) for word, n in zip(words, times)
+                for pair in set(pairwise(word)))),
+        Mistake(
+            "the last pair of a word forgotten",
+            "You stop one pair too early: range(len(word) - 1) reaches the last pair, (word[i], "
+            "word[i + 1]) (section 2).",
+            lambda words, times: count_pairs([word[:-1] for word in words], times)),
+        Mistake(
+            "a word that stands twice counted once",
+            "You keep words in a dictionary, and one that stands twice in the list is counted "
+            "only once. Go through both lists side by side: zip(words, times) (section 2).",
+            lambda words, times: count_pairs(*map(list, zip(*dict(
+                zip(map(tuple, words), times)).items())))),
+        Mistake(
+            "the last word's count kept",
+            "You write the count of a pair anew at each word, counts[pair] = n. Add to what is "
+            "there: counts[pair] += n (section 2).",
+            lambda words, times: {pair: n for word, n in zip(words, times)
+                                  for pair in pairwise(word)}),
+        Mistake(
+            "pairs that occur once left out",
+            "You leave out what occurs once. Learning stops there later; to count means to count "
+            "all (section 2).",
+            lambda words, times: {pair: n for pair, n in count_pairs(words, times).items()
+                                  if n > 1}),
+        Mistake(
+            "all pairs of a word",
+            "You count every two ids of a word, also far apart ones. Neighbours only: pairwise "
+            "(section 2).",
+            lambda words, times: total((pair, n) for word, n in zip(words, times)
+                                       for pair in combinations(word, 2))),
+        Mistake(
             "every second pair",
             "You step two ids at a time, so that a b c gives (a, b) and never (b, c). Each id but "
-            "the last begins a pair.",
+            "the last begins a pair (section 2).",
             lambda words, times: total((pair, n) for word, n in zip(words, times)
                                        for pair in zip(word[::2], word[1::2]))),
         Mistake(
             "ids in place of pairs",
-            "You count single ids. The keys are pairs of neighbours, (left, right).",
+            "You count single ids. The keys are pairs of neighbours, (left, right) (section 2).",
             lambda words, times: total((i, n) for word, n in zip(words, times) for i in word)),
     ), "every pair of neighbours, as often as its word occurs")
 
@@ -90,18 +154,42 @@ def merge(ids: list[int], pair: tuple[int, int], new: int) -> list[int]:
     return replace_pair(ids, pair, new)[0]
 
 
+def new_id(g: Generator) -> int:
+    """The id of some merge: nobody may count on 259, nor on the largest of all."""
+    return int(torch.randint(259, 400, (), generator=g))
+
+
 def merge_runs(g: Generator) -> tuple:
     """A pair of equal ids, in runs of two, three and four; one ends the list."""
     a, b = drawn(range(3, 259), 2, g)
     parts = drawn([[a, a, b], [a, b, b], [a, a, a, a, b]], 3, g)
-    return [*sum(parts, []), a, a, a], (a, a), 259
+    return [*sum(parts, []), 500, a, a, a], (a, a), new_id(g)
 
 
 def merge_others(g: Generator) -> tuple:
     """A pair of two ids, also in its mirror image and each alone; it ends the list."""
     a, b, c = drawn(range(3, 259), 3, g)
     parts = drawn([[a, b], [c, a, c], [c, b, a, c], [a, b, b], [a, a, b]], 5, g)
-    return [*sum(parts, []), c, a, b], (a, b), 259
+    return [*sum(parts, []), c, a, b], (a, b), new_id(g)
+
+
+def merge_by_hand(g: Generator) -> tuple:
+    """The pair 5, 10 among numbers that begin or end alike; the last id and the first are a pair
+    only if the list were a ring."""
+    return [10, 15, 10, 5, 101, 5, 10, 105, 10, 5, 10, 5, 10, 15], (5, 10), 300
+
+
+def merge_ring(g: Generator) -> tuple:
+    """Begins with the right half and ends with the left; each half stands beside itself. Nothing
+    is to be merged there."""
+    a, b, c = drawn(range(3, 259), 3, g)
+    return [b, c, a, a, c, b, b, c, a, b, c, c, a], (a, b), new_id(g)
+
+
+def merge_short(g: Generator) -> tuple:
+    """The pair and nothing else."""
+    a, b = drawn(range(3, 259), 2, g)
+    return [a, b], (a, b), new_id(g)
 
 
 def merge_by(rule):
@@ -114,6 +202,25 @@ def merge_by(rule):
             out, i = out + piece, i + step
         return out
     return walk
+
+
+def merge_if(hit):
+    """Walk from the left; two ids become one where hit(left, right, pair)."""
+    def walk(ids, pair, new):
+        out, i = [], 0
+        while i < len(ids):
+            two = i + 1 < len(ids) and hit(ids[i], ids[i + 1], pair)
+            out, i = out + [new if two else ids[i]], i + 1 + two
+        return out
+    return walk
+
+
+def last_lost(ids, pair, new):
+    out, i = [], 0
+    while i < len(ids) - 1:
+        two = (ids[i], ids[i + 1]) == tuple(pair)
+        out, i = out + [new if two else ids[i]], i + 1 + two
+    return out
 
 
 def merge_overlapping(ids, pair, new):
@@ -137,34 +244,65 @@ def merge_any_order(ids, pair, new):
 
 
 MERGE = Exercise(
-    "tokenizer.merge", LESSON, 2, merge, (merge_runs, merge_others), (
+    "tokenizer.merge", LESSON, 2, merge, (
+        merge_runs, merge_others, merge_by_hand, merge_ring, merge_short), (
         Mistake(
             "overlapping pairs merged twice",
             "In a run such as a a a you merge twice, and the middle one serves both. An id that "
-            "has been merged is used up: go on behind it.",
+            "has been merged is used up: go on behind it (section 2).",
             merge_overlapping),
         Mistake(
             "only the first pair",
-            "You merge the first pair and leave the others. Go on to the end of the list.",
+            "You merge the first pair and leave the others. Go on to the end of the list "
+            "(section 2).",
             merge_first),
         Mistake(
             "from the right",
             "You merge from the right: a a a becomes a X in place of X a. Merges are made from "
-            "the left, in learning and in encoding alike.",
+            "the left, in learning and in encoding alike (section 2).",
             lambda ids, pair, new: merge(ids[::-1], pair[::-1], new)[::-1]),
         Mistake(
             "the right one kept",
             "You write the new id, but its right half stays behind it. The pair becomes ONE id: "
-            "step over both halves.",
+            "step over both halves (section 2).",
             merge_by(lambda new, right: ([new, right], 2))),
         Mistake(
             "either order",
             "You merge (b, a) as well as (a, b). The order matters: the new piece is spelled "
-            "left, then right.",
+            "left, then right (section 2).",
             merge_any_order),
         Mistake(
+            "nothing merged",
+            "Your list comes back as it was. A list is never equal to a tuple: compare the two ids "
+            "one by one, or make a tuple of them (section 2).",
+            lambda ids, pair, new: list(ids)),
+        Mistake(
+            "any two of its halves",
+            "You merge any two neighbours that both occur in the pair, also (a, a) or (b, a). Left "
+            "must be the first half, right the second (section 2).",
+            merge_if(lambda x, y, pair: x in pair and y in pair)),
+        Mistake(
+            "the left half alone is enough",
+            "You merge wherever the left half stands, whatever follows. Look at both ids "
+            "(section 2).",
+            merge_if(lambda x, y, pair: x == pair[0])),
+        Mistake(
+            "the new id twice",
+            "You write the new id for each half. The pair becomes ONE id (section 2).",
+            merge_by(lambda new, right: ([new, new], 2))),
+        Mistake(
+            "the last id lost",
+            "The last id gets lost where it is no half of a pair. Walk to the end of the list, "
+            "and look for a right neighbour only where there is one (section 2).",
+            last_lost),
+        Mistake(
+            "always 259",
+            "You write 259. The new id is an argument: new (section 2).",
+            lambda ids, pair, new: merge(ids, pair, 259)),
+        Mistake(
             "the pair removed",
-            "You take the pair out and write nothing in its place. The new id belongs there.",
+            "You take the pair out and write nothing in its place. The new id belongs there "
+            "(section 2).",
             merge_by(lambda new, right: ([], 2))),
     ), "runs such as a a a from the left, and only in the right order")
 
@@ -194,6 +332,24 @@ def encode_inputs(g: Generator) -> tuple:
     return "".join(dict(zip("abcu", letters))[x] for x in "".join(words)), merges
 
 
+def encode_by_hand(g: Generator) -> tuple:
+    """A word with its space, a capital, signs of two, three and four bytes, and a digit; merges
+    join across the space and the digit, and "Ab" is not "ab". In pqrs the lowest rank is in the
+    middle, in wxyz the last one; in ljh the smaller ids stand behind."""
+    pairs = ("b7", "Ab", " A", "qr", "pq", "rs", "wx", "yz", "\u00e9", "lj", "jh", "a7", "xy")
+    merges = [tuple(shifted_bytes(pair)) for pair in pairs]
+    merges.insert(3, (261, 259))
+    return " Ab7b7\u00e9\u4e03\U0001f3a8a7pqrswxyzljh ", merges
+
+
+def encode_few(g: Generator) -> tuple:
+    """One merge, or two."""
+    a, b = drawn(shifted_bytes("abcdefgh"), 2, g)
+    merges = [(a, b), (259, 259)][:int(torch.randint(1, 3, (), generator=g))]
+    word = "".join(chr(i - 3) for i in (a, b, a, b, a, b, b, a, a))
+    return word, merges
+
+
 def encode_choosing(choose, start=shifted_bytes, new_id=ranked, everywhere=True):
     """Merge again and again; choose(pairs, merged) says which of the possible pairs is next."""
     def encode_so(text, merges):
@@ -204,6 +360,11 @@ def encode_choosing(choose, start=shifted_bytes, new_id=ranked, everywhere=True)
             done |= set() if everywhere else {pair}
         return ids
     return encode_so
+
+
+def encode_once(ids: list[int], merged: dict) -> list[int]:
+    known = [pair for pair in pairwise(ids) if pair in merged]
+    return merge(ids, first := lowest_rank(known, merged), merged[first]) if known else ids
 
 
 def lowest_rank(pairs, merged):
@@ -221,47 +382,81 @@ def encode_longest(text, merges):
 
 
 ENCODE = Exercise(
-    "tokenizer.encode", LESSON, 3, encode, (encode_inputs,), (
+    "tokenizer.encode", LESSON, 3, encode, (
+        encode_inputs, encode_by_hand, encode_few), (
         Mistake(
             "most frequent pair first",
             "You merge the pair that is most frequent in THIS text. Frequency decides while "
-            "learning; a new text is cut by rank: the merge that was learned first comes first.",
+            "learning; a new text is cut by rank: the merge that was learned first comes first "
+            "(section 4).",
             encode_choosing(lambda pairs, merged: max(
                 pairs, key=lambda pair: (pairs.count(pair), -merged[pair])))),
         Mistake(
+            "most frequent pair first, then the leftmost",
+            "You merge the pair that is most frequent in THIS text. Frequency decides while "
+            "learning; a new text is cut by rank: the merge that was learned first comes first "
+            "(section 4).",
+            encode_choosing(lambda pairs, merged: max(pairs, key=pairs.count))),
+        Mistake(
             "last merge first",
             "You begin with the merge that was learned last. The ranks run the other way: first "
-            "learned, first made.",
+            "learned, first made (section 4).",
             encode_choosing(lambda pairs, merged: max(pairs, key=merged.get))),
         Mistake(
             "leftmost pair first",
             "You merge whatever can be merged first from the left. Among all pairs in the word, "
-            "the one of lowest rank comes first, wherever it stands.",
+            "the one of lowest rank comes first, wherever it stands (section 4).",
             encode_choosing(lambda pairs, merged: pairs[0])),
         Mistake(
             "longest piece first",
             "You take at each place the longest piece that fits. BPE does not search for pieces: "
-            "it replays the merges in the order in which they were learned.",
+            "it replays the merges in the order in which they were learned (section 4).",
             encode_longest),
         Mistake(
             "each merge made once",
             "You make each merge at its first place only. It is made wherever its pair stands, "
-            "before the next merge has its turn.",
+            "before the next merge has its turn (section 4).",
             encode_choosing(lowest_rank, everywhere=False)),
+        Mistake(
+            "text split into words",
+            "You cut the text into words first (perhaps with Tokenizer.encode), and a merge across "
+            "a space or before a digit is never made. Here the text is one word: do not split it "
+            "(section 4).",
+            lambda text, merges: Tokenizer(merges).encode(text)),
+        Mistake(
+            "spaces stripped",
+            "You take spaces off the ends. They are bytes like all others, and \" red\" is another "
+            "word than \"red\" (section 4).",
+            lambda text, merges: encode(text.strip(), merges)),
+        Mistake(
+            "made lower case",
+            "You make the text lower case. \"A\" and \"a\" are two bytes, and merges know only "
+            "those they were learned from (section 4).",
+            lambda text, merges: encode(text.lower(), merges)),
+        Mistake(
+            "nothing merged",
+            "You return the bytes and merge nothing. Replay the merges, lowest rank first "
+            "(section 4).",
+            lambda text, merges: shifted_bytes(text)),
+        Mistake(
+            "one merge and done",
+            "You make one merge and stop. Go on until no pair of neighbours is known "
+            "(section 4).",
+            lambda text, merges: encode_once(shifted_bytes(text), ranked(merges))),
         Mistake(
             "characters in place of bytes",
             "You start from characters (ord), and this text holds letters of two bytes. Start "
-            "from text.encode(\"utf-8\").",
+            "from text.encode(\"utf-8\") (section 4).",
             encode_choosing(lowest_rank, start=lambda text: [ord(letter) + 3 for letter in text])),
         Mistake(
             "specials forgotten among the bytes",
             "Your bytes are numbered from 0, and no merge fits them. Ids 0, 1 and 2 are pad, "
-            "start and end, so byte b has the id b + 3.",
+            "start and end, so byte b has the id b + 3 (section 4).",
             encode_choosing(lowest_rank, start=lambda text: list(to_bytes(text)))),
         Mistake(
             "specials forgotten among the merges",
             "Your merged pieces are numbered from 256. There are 3 specials and 256 bytes before "
-            "them, so merge k makes the id 259 + k.",
+            "them, so merge k makes the id 259 + k (section 4).",
             encode_choosing(lowest_rank, new_id=lambda merges: {
                 pair: 256 + k for k, pair in enumerate(merges)})),
     ), "merges by rank, letters of two bytes included")
@@ -282,35 +477,74 @@ def decode_inputs(g: Generator) -> tuple:
     return [tokenizer.start, *tokenizer.encode(text), tokenizer.end, 0, 0], tokenizer.pieces
 
 
+def decode_broken(g: Generator) -> tuple:
+    """What is no UTF-8: half a sign at the end, a byte that begins nothing, spaces round it all."""
+    half = drawn([b"\xe4\xb8", b"\xf0\x9f\x8e", b"\xc3"], 1, g)[0]
+    data = b" \x80  red " + half
+    few = [b"", b"", b"", *(bytes([i]) for i in range(256)), b" red", b"\xc3\xa9"]
+    return [1, *(byte + 3 for byte in data), 259, 260, 3 + 0xff, 3 + 32, 2, 0], few
+
+
+def decode_nothing(g: Generator) -> tuple:
+    """Start, end and pads alone: a text of no letters."""
+    return [1, 2, 0, 0], [b"", b"", b"", *(bytes([i]) for i in range(256))]
+
+
 DECODE = Exercise(
-    "tokenizer.decode", LESSON, 1, decode, (decode_inputs,), (
+    "tokenizer.decode", LESSON, 1, decode, (
+        decode_inputs, decode_broken, decode_nothing), (
         Mistake(
             "each piece decoded by itself",
             "You turn each piece into text by itself, and a sign of several bytes may be cut "
-            "between two pieces. Join the bytes first, and decode once.",
+            "between two pieces. Join the bytes first, and decode once (section 5).",
             lambda ids, pieces: "".join(pieces[i].decode("utf-8", "replace") for i in ids)),
         Mistake(
             "Latin-1 in place of UTF-8",
             "You read every byte as a letter of its own (Latin-1). The text was written in UTF-8, "
-            "in which a sign may take up to four bytes.",
+            "in which a sign may take up to four bytes (section 5).",
             lambda ids, pieces: b"".join(pieces[i] for i in ids).decode("latin-1")),
         Mistake(
             "spaces put between the pieces",
             "You put spaces between the pieces. The spaces are inside the pieces already, or "
-            "encoding and decoding would not be each other's inverse.",
+            "encoding and decoding would not be each other's inverse (section 5).",
             lambda ids, pieces: b" ".join(pieces[i] for i in ids).decode("utf-8", "replace")),
         Mistake(
             "broken bytes left out",
             "You decode piece by piece and leave out what is no UTF-8 (errors=\"ignore\"): signs "
-            "cut between two pieces vanish. Join the bytes first.",
+            "cut between two pieces vanish. Join the bytes first (section 5).",
             lambda ids, pieces: "".join(pieces[i].decode("utf-8", "ignore") for i in ids)),
         Mistake(
+            "no replacement",
+            "Your function stops at bytes that are no UTF-8. They become one sign that says so: "
+            "decode(\"utf-8\", errors=\"replace\") (section 5).",
+            lambda ids, pieces: b"".join(pieces[i] for i in ids).decode("utf-8")),
+        Mistake(
+            "what is no UTF-8 left out",
+            "You leave out bytes that are no UTF-8 (errors=\"ignore\"), and nobody sees that "
+            "something was there. Put the sign for it: errors=\"replace\" (section 5).",
+            lambda ids, pieces: b"".join(pieces[i] for i in ids).decode("utf-8", "ignore")),
+        Mistake(
+            "spaces stripped",
+            "You take spaces off the ends. They belong to the text (section 5).",
+            lambda ids, pieces: decode(ids, pieces).strip()),
+        Mistake(
+            "read backwards",
+            "You join the pieces from the last to the first. The row is read from the left "
+            "(section 5).",
+            lambda ids, pieces: decode(ids[::-1], pieces)),
+        Mistake(
+            "ids one off",
+            "Your pieces are those of the ids before them. The list of pieces has one for each id, "
+            "specials included: pieces[i], without a shift (section 5).",
+            lambda ids, pieces: decode([max(0, i - 1) for i in ids], pieces)),
+        Mistake(
             "bytes in place of text",
-            "Your bytes are right. One step is left: from UTF-8 to text.",
+            "Your bytes are right. One step is left: from UTF-8 to text (section 5).",
             lambda ids, pieces: b"".join(pieces[i] for i in ids)),
         Mistake(
             "a list of pieces",
-            "You return the pieces one by one. Join them, and turn the bytes into one text.",
+            "You return the pieces one by one. Join them, and turn the bytes into one text "
+            "(section 5).",
             lambda ids, pieces: [pieces[i] for i in ids]),
     ), "Chinese and emoji come back whole")
 
@@ -328,9 +562,21 @@ def padded(row: list[int], context: int) -> list[int]:
 
 def batch_inputs(g: Generator) -> tuple:
     """Rows that are too long by one and by four, that fit exactly, and that are short."""
-    context = int(torch.randint(6, 9, (), generator=g))
+    context = int(torch.randint(6, 12, (), generator=g))
     lengths = drawn([context - 1, context + 2, context - 2, context - 4], 4, g)
-    return [torch.randint(3, 300, (n,), generator=g).tolist() for n in lengths], context
+    return [torch.randint(3, 600, (n,), generator=g).tolist() for n in lengths], context
+
+
+def batch_short(g: Generator) -> tuple:
+    """One to five rows that all leave room, the first of them empty."""
+    context, B = int(torch.randint(7, 16, (), generator=g)), int(torch.randint(5, (), generator=g))
+    lengths = [0, *torch.randint(1, context - 3, (B,), generator=g).tolist()]
+    return [torch.randint(3, 600, (n,), generator=g).tolist() for n in lengths], context
+
+
+def batch_narrow(g: Generator) -> tuple:
+    """Room for a single id; each row is one that ends where ids end otherwise."""
+    return [[5], [6, 7], [], [8, 9, 10, 11], [12]], 3
 
 
 def batch_by(row_of):
@@ -338,39 +584,65 @@ def batch_by(row_of):
 
 
 BATCH = Exercise(
-    "tokenizer.batch", LESSON, 2, batch, (batch_inputs,), (
+    "tokenizer.batch", LESSON, 2, batch, (batch_inputs, batch_short, batch_narrow), (
         Mistake(
             "the end cut off",
             "In captions that are too long you cut the end token off too, and there CLIP reads "
-            "the text vector. Cut the caption to T - 2 first, then add start and end.",
+            "the text vector. Cut the caption to T - 2 first, then add start and end "
+            "(section 8).",
             batch_by(lambda row, T: padded([1, *row, 2][:T], T))),
         Mistake(
             "no start",
-            "Your rows begin with the first piece of the caption. The start token comes before it.",
+            "Your rows begin with the first piece of the caption. The start token comes before it "
+            "(section 8).",
             batch_by(lambda row, T: padded([*row[:T - 1], 2], T))),
         Mistake(
             "no end",
-            "Your rows never end: the end token is missing behind the caption.",
+            "Your rows never end: the end token is missing behind the caption (section 8).",
             batch_by(lambda row, T: padded([1, *row[:T - 1]], T))),
         Mistake(
             "padded in front",
             "You put the pads in front. They belong behind the end token, where a causal model "
-            "never sees them.",
+            "never sees them (section 8).",
             batch_by(lambda row, T: padded([1, *row[:T - 2], 2], T)[len(row) + 2:]
                      + [1, *row[:T - 2], 2])),
         Mistake(
             "the end behind the pads",
             "Your end token always stands in the last place, behind the pads. It comes straight "
-            "after the caption.",
+            "after the caption (section 8).",
             batch_by(lambda row, T: padded([1, *row[:T - 2]], T - 1) + [2])),
         Mistake(
             "padded with the end",
-            "You fill up with the end token (2). The pad token is 0; the end comes once.",
+            "You fill up with the end token (2). The pad token is 0; the end comes once "
+            "(section 8).",
             batch_by(lambda row, T: ([1, *row[:T - 2]] + [2] * T)[:T])),
+        Mistake(
+            "as wide as the longest row",
+            "Your batch is as wide as its longest row. It is always context wide, so that all "
+            "batches have one shape (section 8).",
+            lambda rows, context: batch(rows, min(context, 2 + max(map(len, rows))))),
+        Mistake(
+            "the front of the caption cut off",
+            "Of a caption that is too long you keep the end. Its beginning is kept (section 8).",
+            batch_by(lambda row, T: padded([1, *row[max(0, len(row) - T + 2):], 2], T))),
+        Mistake(
+            "start and end exchanged",
+            "You begin with 2 and end with 1. Start is 1, end is 2 (section 8).",
+            batch_by(lambda row, T: padded([2, *row[:T - 2], 1], T))),
+        Mistake(
+            "floats",
+            "Your ids are floats. They are places in a table: dtype=torch.long (section 8).",
+            lambda rows, context: batch(rows, context).float()),
+        Mistake(
+            "the end doubled in long captions",
+            "In a caption that fills the row you write over its last id, or add an end where there "
+            "was one. Cut to T - 2 first, then add start and end once (section 8).",
+            batch_by(lambda row, T: (padded([1, *row, 2], T)[:T - 2] + [2, 2])
+                     if len(row) > T - 2 else padded([1, *row, 2], T))),
         Mistake(
             "cut one too short",
             "You keep one id fewer than there is room for. With start and end, T - 2 ids of the "
-            "caption fit.",
+            "caption fit (section 8).",
             batch_by(lambda row, T: padded([1, *row[:T - 3], 2], T))),
     ), "start, caption, end and pads, and no end lost in long captions")
 

@@ -174,7 +174,7 @@ def decode(ids, pieces):
     data = bytearray()
     for i in ids:
         data.extend(pieces[i])
-    return str(data, "utf-8")
+    return str(data, "utf-8", "replace")
 
 
 def batch(rows, context):
