@@ -179,9 +179,12 @@ def test_a_point_on_the_surface_of_a_ball_is_inside_however_many_points_there_ar
 
 
 def test_copies_lie_inside_balls_without_extent():
-    """Each sample stands there four times, so its third neighbour is 0 away."""
-    real = (100 * randn(30, 40)).repeat(4, 1)
-    assert precision_recall(real, real) == (1.0, 1.0)
+    """Each sample stands there four times, so its third neighbour is 0 away: copies are inside.
+    By matrix products the radii would come to 4e-5."""
+    samples = 100 * randn(30, 40) + 300
+    real = samples.repeat(4, 1)
+    assert precision_recall(real, real) == precision_recall(real, samples) == (1.0, 1.0)
+    assert precision_recall(real, samples + 1e-7)[0] == 0
 
 
 def test_precision_and_recall_of_far_sets_are_0_and_of_a_set_with_itself_are_1():

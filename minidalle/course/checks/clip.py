@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 
 from minidalle import clip
 from minidalle.course.checks import Exercise, Mistake
-from minidalle.course.checks.transformer import between
+from minidalle.course.checks.transformer import between, of_section
 
 LESSON = "04_clip"
 
@@ -25,14 +25,16 @@ def unit(x: Tensor) -> Tensor:
 
 
 def unit_inputs(g: Generator) -> tuple:
-    """The last row is shorter than 1: it must grow."""
+    """The last row is shorter than 1: it must grow. The first is long."""
     x = 2 + 3 * torch.randn(between(3, 5, g), between(6, 8, g), generator=g)
     x[-1] *= 0.3 / x[-1].norm()
+    x[0] *= 200 / x[0].norm()
     return (x,)
 
 
 UNIT = Exercise(
-    "clip.unit", LESSON, 1, unit, (unit_inputs,), (
+    "clip.unit", LESSON, 1, unit, (unit_inputs,),
+    of_section(1,
         Mistake(
             "along the batch",
             "You make the columns of length one, so that the pictures of a batch share out one "
@@ -72,7 +74,7 @@ UNIT = Exercise(
             "Your vectors come back as they were. Did you compute the length and forget to divide "
             "by it?",
             lambda x: x),
-    ), "every row has length one and its old direction")
+    ), "every row has length one and its old direction", learns=True)
 
 
 # ---- logits
@@ -82,20 +84,26 @@ def logits(images: Tensor, texts: Tensor, log_scale: Tensor) -> Tensor:
     return log_scale.exp() * clip.unit(images) @ clip.unit(texts).mT
 
 
-def logits_inputs(g: Generator, low: float = 1.5) -> tuple:
-    """More captions than pictures, vectors of unequal lengths, log_scale from low to low + 0.7."""
+def logits_inputs(g: Generator, more: int = 2, low: float = 1.5, high: float = 2.2) -> tuple:
+    """More captions than pictures, vectors of unequal lengths."""
     B, E = between(3, 5, g), between(4, 6, g)
-    images, texts = 3 * torch.randn(B, E, generator=g), torch.randn(B + 2, E, generator=g) / 2
-    return images, texts, low + 0.7 * torch.rand((), generator=g)
+    images, texts = 3 * torch.randn(B, E, generator=g), torch.randn(B + more, E, generator=g) / 2
+    return images, texts, low + (high - low) * torch.rand((), generator=g)
 
 
 def sharp_logits_inputs(g: Generator) -> tuple:
-    """A scale of 25 to 50: below CLIP's own cap of 100, and so not to be capped."""
-    return logits_inputs(g, 3.2)
+    """A scale of 90 to 99: below CLIP's own cap of 100, and so not to be capped."""
+    return logits_inputs(g, -1, 4.5, 4.6)
+
+
+def blunt_logits_inputs(g: Generator) -> tuple:
+    """A scale below 1: its logarithm is below 0."""
+    return logits_inputs(g, 1, -1.0, -0.4)
 
 
 LOGITS = Exercise(
-    "clip.logits", LESSON, 2, logits, (logits_inputs, sharp_logits_inputs), (
+    "clip.logits", LESSON, 2, logits, (logits_inputs, sharp_logits_inputs, blunt_logits_inputs),
+    of_section(2,
         Mistake(
             "not normalised",
             "Your dot products are of vectors at their full length, so that a long vector is near "
@@ -142,7 +150,7 @@ LOGITS = Exercise(
             "Your table is transposed: rows are pictures and columns are captions, (B,C).",
             lambda images, texts, log_scale: logits(texts, images, log_scale)),
     ), "scaled cosines, pictures as rows and captions as columns",
-    tolerance=5e-5, learns=True)  # what a cosine lacks in float32, times a scale of 50
+    tolerance=5e-5, learns=True)  # what a cosine lacks in float32, times a scale of 100
 
 
 # ---- the loss, no caption twice
@@ -193,7 +201,8 @@ def both_ways(loss, logits: Tensor) -> Tensor:
 
 CONTRASTIVE = Exercise(
     "clip.contrastive_loss", LESSON, 3, contrastive_loss,
-    (loss_inputs, lambda g: near(loss_inputs(g)), lambda g: lost(loss_inputs(g))), (
+    (loss_inputs, lambda g: near(loss_inputs(g)), lambda g: lost(loss_inputs(g))),
+    of_section(3,
         Mistake(
             "pictures only",
             "Only the pictures look for their captions here (the rows). Let the captions look for "
@@ -270,22 +279,26 @@ def repeats(ids: Tensor) -> Tensor:
     return clip.repeats(ids)
 
 
-def ids_inputs(g: Generator) -> tuple:
+def ids_inputs(g: Generator, T: int = 16) -> tuple:
     """A caption; for each place one that differs there and nowhere else; one with two words
-    exchanged, one that is its beginning, one that shares no token; and copies of some. Shuffled.
+    exchanged, one that is its beginning, one that shares no token, one with the same sum and the
+    same sum of places times tokens; and copies of some. Shuffled.
     """
-    T, n = 16, between(8, 12, g)
+    n = between(8, 12, g)
     words = [10 + 2 * int(i) for i in torch.randperm(12, generator=g)[:n]]
     lists = [words, words[1::-1] + words[2:], words[:between(4, n - 1, g)]]
     first, *others = torch.tensor([[1, *some, 2] + (T - 2 - len(some)) * [0] for some in lists])
     one_place = first + torch.diag(torch.where(first > 0, 1, 40))              # (T,T)
-    ids = torch.cat([torch.stack([first, *others, first + 100]), one_place])   # (T + 4,T)
+    balanced = first + 0
+    balanced[2:5] += torch.tensor([1, -2, 1])
+    ids = torch.cat([torch.stack([first, *others, first + 100, balanced]), one_place])  # (T + 5,T)
     copies = [0, 0, between(1, len(ids) - 1, g)]
     return (torch.cat([ids, ids[copies]])[torch.randperm(len(ids) + 3, generator=g)],)
 
 
 REPEATS = Exercise(
-    "clip.repeats", LESSON, 2, repeats, (ids_inputs,), (
+    "clip.repeats", LESSON, 2, repeats, (ids_inputs, lambda g: ids_inputs(g, 24)),
+    of_section(5,
         Mistake(
             "any token equal",
             "You call two captions the same when ANY token agrees. Every caption begins with the "
@@ -353,16 +366,16 @@ def loss_with_repeats(logits: Tensor, same: Tensor) -> Tensor:
     return clip.contrastive_loss(logits, same)
 
 
-def repeats_inputs(g: Generator) -> tuple:
+def repeats_inputs(g: Generator, B: int = 7) -> tuple:
     """One caption three times, one twice, others once, in random order."""
-    caption = torch.tensor([0, 0, 0, 1, 1, 2, 3])[torch.randperm(7, generator=g)]
-    logits = 2 * torch.randn(7, 7, generator=g) + torch.randn(7, generator=g)
+    caption = torch.tensor([0, 0, 0, 1, 1, *range(2, B - 3)])[torch.randperm(B, generator=g)]
+    logits = 2 * torch.randn(B, B, generator=g) + torch.randn(B, generator=g)
     return logits, caption[:, None] == caption
 
 
 def lost_repeats_inputs(g: Generator) -> tuple:
     """The lost picture has a caption without a copy, which stands first."""
-    logits, same = repeats_inputs(g)
+    logits, same = repeats_inputs(g, 9)
     order = same.sum(dim=1).argsort()
     return lost((logits, same[order][:, order]))
 
@@ -390,7 +403,8 @@ def any_copy(x: Tensor, same: Tensor) -> Tensor:
 
 LOSS_WITH_REPEATS = Exercise(
     "clip.loss_with_repeats", LESSON, 3, loss_with_repeats,
-    (repeats_inputs, lambda g: near(repeats_inputs(g)), lost_repeats_inputs), (
+    (repeats_inputs, lambda g: near(repeats_inputs(g, 8)), lost_repeats_inputs),
+    of_section(5,
         Mistake(
             "repeats as negatives",
             "You use the diagonal alone: a copy of the own caption counts as a wrong answer. Each "
@@ -490,7 +504,8 @@ def certain_inputs(g: Generator) -> tuple:
 
 
 ZERO_SHOT = Exercise(
-    "clip.zero_shot", LESSON, 2, zero_shot, (zero_shot_inputs, certain_inputs), (
+    "clip.zero_shot", LESSON, 2, zero_shot, (zero_shot_inputs, certain_inputs),
+    of_section(6,
         Mistake(
             "softmax over the pictures",
             "Your columns sum to 1: each caption shares itself out over the pictures. Ask of each "

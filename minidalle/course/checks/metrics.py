@@ -3,13 +3,15 @@ r"""The exercises of lesson 05: how far apart are two crowds of pictures?
 in -> out   EXERCISES: covariance, frechet, precision_recall, attribute_accuracy
 idea        Every number here can be wrong and still look like a number, so the inputs are far from
             the cases in which mistakes cancel: means away from 0, matrices that do not commute,
-            crowds of unequal size.
+            crowds of unequal size. Beside the random ones stand a few that never change: what lies
+            exactly on an edge, what has no extent, what rounding has pushed below 0.
 """
 import torch
 from torch import Generator, Tensor
 
 from minidalle import metrics
 from minidalle.course.checks import Exercise, Mistake
+from minidalle.course.checks.transformer import between, of_section
 
 LESSON = "05_metrics"
 
@@ -22,13 +24,45 @@ def covariance(x: Tensor) -> Tensor:
 
 
 def covariance_inputs(g: Generator) -> tuple:
-    """Few samples, far from 0, with features that depend on each other."""
-    F = int(torch.randint(3, 6, (), generator=g))
-    return (1 + torch.randn(7, F, generator=g) @ torch.randn(F, F, generator=g),)
+    """Far from 0, with features that depend on each other."""
+    N, F = between(6, 15, g), between(3, 5, g)
+    return (1 + torch.randn(N, F, generator=g) @ torch.randn(F, F, generator=g),)
+
+
+def square_inputs(g: Generator) -> tuple:
+    """As many samples as features: the shape does not say which is which."""
+    N = between(3, 5, g)
+    return (torch.randn(N, N, generator=g) - 2,)
+
+
+def two_samples(g: Generator) -> tuple:
+    """The fewest there can be, and fewer than features."""
+    return (torch.randn(2, between(3, 5, g), generator=g) + 3,)
 
 
 COVARIANCE = Exercise(
-    "metrics.covariance", LESSON, 2, covariance, (covariance_inputs,), (
+    "metrics.covariance", LESSON, 2, covariance, (covariance_inputs, square_inputs, two_samples),
+    of_section(3,
+        Mistake(
+            "torch.cov without the transpose",
+            "torch.cov takes a row for each FEATURE, and you hand it a row for each picture: your "
+            "table compares pictures. Transpose x first.",
+            lambda x: torch.cov(x)),
+        Mistake(
+            "the mean of everything",
+            "You take away one mean of the whole table. Each feature has a mean of its own: take "
+            "it over the pictures, dim=0.",
+            lambda x: (d := x - x.mean()).T @ d / (len(x) - 1)),
+        Mistake(
+            "divided by the number of features",
+            "You divide by the number of features, or by one less. What is averaged are the "
+            "pictures: divide by N - 1.",
+            lambda x: x.T.cov() * (len(x) - 1) / x.shape[1]),
+        Mistake(
+            "sizes without their sign",
+            "Your table has no negative entries. Where one feature falls as another one rises, "
+            "their covariance is negative.",
+            lambda x: x.T.cov().abs()),
         Mistake(
             "not centred",
             "You multiply the features as they are. Take away the mean of each feature first, or "
@@ -91,11 +125,27 @@ def assembled(means: Tensor, C_x: Tensor, C_y: Tensor, mixed: Tensor) -> float:
 
 def frechet_inputs(g: Generator) -> tuple:
     """Two covariances of different size and direction; float64, as every FID should be."""
-    F = int(torch.randint(3, 5, (), generator=g))
+    F = between(3, 6, g)
     A, B = torch.randn(2, F, F, generator=g, dtype=torch.float64)
     mu_x, mu_y = torch.randn(2, F, generator=g, dtype=torch.float64)
     eye = torch.eye(F, dtype=torch.float64)
     return mu_x, A @ A.T + eye, mu_y + 1, 3 * B @ B.T + eye
+
+
+def dead_features(g: Generator) -> tuple:
+    """A feature that is 0 in every picture has a row and a column of zeros: no full rank."""
+    mu_x, C_x, mu_y, C_y = frechet_inputs(g)
+    C_x[0], C_x[:, 0], C_y[-1], C_y[:, -1] = 0, 0, 0, 0
+    return mu_x, C_x, mu_y, C_y
+
+
+def pushed_below_zero(g: Generator) -> tuple:
+    """Always the same: features that go together but for rounding, which has pushed the smallest
+    eigenvalue to -1e-12; and means so far from 0 that float32 would not tell them apart."""
+    off = 1 + 1e-12
+    C_x = torch.tensor([[1, off], [off, 1]], dtype=torch.float64)
+    mu = torch.tensor([20000.0, -20000.0], dtype=torch.float64)
+    return mu, C_x, mu + 0.3001, torch.eye(2, dtype=torch.float64).mul(2)
 
 
 def frechet_with(mixed):
@@ -110,8 +160,81 @@ def frechet_means(distance):
                                                   cross(C_x, C_y))
 
 
+def of_product(values):
+    """The sum of the roots of what is taken for the eigenvalues of C_x C_y."""
+    return lambda C_x, C_y: values(C_x @ C_y).sqrt().sum()
+
+
+def own_values(C: Tensor) -> Tensor:
+    return torch.linalg.eigvalsh(C).clamp(min=0)
+
+
+def eigenvalues(C: Tensor) -> Tensor:
+    return torch.linalg.eigvals(C).real
+
+
+def doubled(*args) -> float:
+    return 2 * cross(args[1], args[3]).item()
+
+
 FRECHET = Exercise(
-    "metrics.frechet", LESSON, 3, frechet, (frechet_inputs,), (
+    "metrics.frechet", LESSON, 3, frechet, (frechet_inputs, dead_features, pushed_below_zero),
+    of_section(3,
+        Mistake(
+            "a symmetric routine for the product",
+            "eigvalsh and eigh read only one half of a matrix and take the other for its mirror "
+            "image. C_x C_y is not symmetric: use eigvals, which returns complex numbers.",
+            frechet_with(of_product(lambda C: torch.linalg.eigvalsh(C).clamp(min=0)))),
+        Mistake(
+            "not clamped at 0",
+            "Your formula is right, and one of your answers is NaN: rounding had pushed an "
+            "eigenvalue a hair below 0, and that has no root. Clamp at 0 before it.",
+            frechet_with(of_product(eigenvalues))),
+        Mistake(
+            "clamped above 0",
+            "You raise small eigenvalues to a number above 0. A feature that is 0 in every "
+            "picture has the eigenvalue 0, and its root adds nothing: clamp at 0.",
+            frechet_with(of_product(lambda C: eigenvalues(C).clamp(min=1e-3)))),
+        Mistake(
+            "singular values",
+            "You take the singular values of C_x C_y. They are not its eigenvalues, because the "
+            "product is not symmetric.",
+            frechet_with(of_product(torch.linalg.svdvals))),
+        Mistake(
+            "the eigenvalues of each by itself",
+            "You multiply eigenvalues of C_x with eigenvalues of C_y. Unless the two lean in the "
+            "same directions, those are not the eigenvalues of the product C_x C_y.",
+            frechet_with(lambda C_x, C_y: (own_values(C_x) * own_values(C_y)).sqrt().sum())),
+        Mistake(
+            "the trace before the root",
+            "You take the root of the trace. The root comes first: it is the trace of a root, the "
+            "sum of the roots of the eigenvalues.",
+            frechet_with(lambda C_x, C_y: (C_x @ C_y).trace().sqrt())),
+        Mistake(
+            "the mixed term added",
+            "You add the mixed term. It is subtracted, or two equal Gaussians would be far apart: "
+            "try that.",
+            lambda *args: frechet(*args) + 2 * doubled(*args)),
+        Mistake(
+            "the traces forgotten",
+            "The traces of C_x and C_y are missing: two equal Gaussians would get a number below "
+            "0.",
+            lambda mu_x, C_x, mu_y, C_y: ((mu_x - mu_y).square().sum()
+                                          - 2 * cross(C_x, C_y)).item()),
+        Mistake(
+            "the root of the whole",
+            "You take the root at the end. What the formula gives, and everybody calls FID, is the "
+            "SQUARE of a distance.",
+            lambda *args: frechet(*args) ** 0.5),
+        Mistake(
+            "differences added before they are squared",
+            "You add up the differences of the means and square their sum, in which differences "
+            "up and down cancel. Square each, then add.",
+            frechet_means(lambda d: d.sum().square())),
+        Mistake(
+            "differences without squares",
+            "You add up the sizes of the differences of the means. The formula has their squares.",
+            frechet_means(lambda d: d.abs().sum())),
         Mistake(
             "the square root element by element",
             "You take the root of each entry of C_x C_y. What is meant is the matrix that, "
@@ -163,10 +286,27 @@ def precision_recall(real: Tensor, fake: Tensor, k: int) -> tuple[float, float]:
 
 def crowds(g: Generator) -> tuple:
     """A wide real crowd; most fakes huddle in a part of it, some are far away."""
-    real = torch.randn(53, 2, generator=g)
-    fake = 0.35 * torch.randn(37, 2, generator=g) + torch.tensor([0.6, 0.0])
-    fake[:13] = 2.2 * torch.randn(13, 2, generator=g)
-    return real, fake, int(torch.randint(2, 4, (), generator=g))
+    N, M, F = between(30, 60, g), between(20, 40, g), between(3, 4, g)
+    real, fake = torch.randn(N, F, generator=g), 0.35 * torch.randn(M, F, generator=g)
+    fake[:, 0] += 0.6
+    fake[:M // 3] = 2.2 * torch.randn(M // 3, F, generator=g)
+    return real, fake, (1, 4, 5)[between(0, 2, g)]      # 3, or 2 + 1, would hide a mistake
+
+
+def on_the_surface(g: Generator) -> tuple:
+    """Always the same, in whole numbers, so that distances can be equal: points exactly on the
+    surface of a ball in both directions, and two that lie 1/1024 from others."""
+    near = 1 / 1024
+    real = [[6, 2], [-2, 2], [-2, -3], [-1, 1], [-2, -5], [5, 1], [6 + near, 2]]
+    fake = [[5, 3], [4, 2], [2, -5], [2, -2], [2, 5], [5, 3 + near]]
+    return torch.tensor(real), torch.tensor(fake), 2
+
+
+def copies(g: Generator) -> tuple:
+    """Always the same: some stand there several times, and round those the ball has no extent."""
+    real = [[0, 0], [0, 0], [0, 0], [9, 9], [9, 9], [40, 0], [40, 1]]
+    fake = [[0, 0], [1, 0], [9, 9], [9, 9], [10, 9], [-10, 0]]
+    return torch.tensor(real).float(), torch.tensor(fake).float(), 1
 
 
 def share(inside: Tensor) -> float:
@@ -184,8 +324,60 @@ def both(inside):
                                   share(inside(torch.cdist(real, fake), real, fake, k)))
 
 
+def within(radius):
+    """Precision and recall with other radii: radius(centres, points, k)."""
+    return both(lambda d, points, centres, k: (d <= radius(centres, points, k)).any(dim=1))
+
+
+def without_copies(centres: Tensor, points: Tensor, k: int) -> Tensor:
+    d = torch.cdist(centres, centres)
+    return d.masked_fill(d == 0, torch.inf).sort(dim=1).values[:, k - 1]
+
+
+def of_one_table(real: Tensor, fake: Tensor, k: int) -> tuple[float, float]:
+    inside = torch.cdist(fake, real) <= radii(real, k)
+    return share(inside.any(dim=1)), share(inside.any(dim=0))
+
+
 PRECISION = Exercise(
-    "metrics.precision_recall", LESSON, 3, precision_recall, (crowds,), (
+    "metrics.precision_recall", LESSON, 3, precision_recall,
+    (crowds, on_the_surface, copies),
+    of_section(6,
+        Mistake(
+            "the surface left out",
+            "A point exactly on the surface of a ball is outside for you, and it is inside: <= in "
+            "place of <.",
+            both(lambda d, points, centres, k: (d < radii(centres, k)).any(dim=1))),
+        Mistake(
+            "k fixed at 3",
+            "You use 3 neighbours whatever k is. Take the k that is given.",
+            lambda real, fake, k: precision_recall(real, fake, 3)),
+        Mistake(
+            "recall from the balls of the real ones",
+            "Your recall is the share of real balls that hold a fake. Recall draws new balls, "
+            "round the fakes, and asks which real ones lie in them.",
+            of_one_table),
+        Mistake(
+            "mean over the whole table",
+            "You average over all pairs of a sample and a ball. Ask of each sample first whether "
+            "ANY ball holds it, and average over the samples.",
+            both(lambda d, points, centres, k: d <= radii(centres, k))),
+        Mistake(
+            "one radius for all",
+            "You give all balls one radius, their mean. Each ball reaches to the k-th neighbour "
+            "of its own centre.",
+            within(lambda centres, points, k: radii(centres, k).mean())),
+        Mistake(
+            "neighbours in the other crowd",
+            "Your balls reach to the k-th neighbour in the OTHER crowd. A ball reaches to the k-th "
+            "neighbour of its centre in its own crowd.",
+            within(lambda centres, points, k: torch.cdist(centres, points).sort(dim=1).values[
+                :, k - 1])),
+        Mistake(
+            "copies are no neighbours",
+            "You throw out all distances that are 0. That is meant for the sample itself, and "
+            "throws out its copies too: they are neighbours at distance 0. Skip one place only.",
+            within(without_copies)),
         Mistake(
             "precision and recall exchanged",
             "Both numbers are right, and in the wrong order. Precision asks of the FAKES whether "
@@ -195,12 +387,12 @@ PRECISION = Exercise(
             "itself counted as a neighbour",
             "Your balls are too small: each sample is its own nearest at distance 0, and you "
             "count it. The k-th neighbour is number k + 1 in the sorted distances.",
-            lambda real, fake, k: precision_recall(real, fake, k - 1)),
+            within(lambda centres, points, k: radii(centres, k - 1))),
         Mistake(
             "one neighbour too many",
             "Your balls are too large: you sort the distances and take one neighbour too far. "
             "With itself at place 0, the k-th neighbour is at place k.",
-            lambda real, fake, k: precision_recall(real, fake, k + 1)),
+            within(lambda centres, points, k: radii(centres, min(k + 1, len(centres) - 1)))),
         Mistake(
             "inside all balls",
             "You ask whether a sample lies inside ALL balls of the other crowd. Inside any one of "
@@ -229,10 +421,29 @@ def attribute_accuracy(read: Tensor, wanted: Tensor) -> Tensor:
 
 
 def accuracy_inputs(g: Generator) -> tuple:
-    """Each factor right in about two thirds of the pictures."""
-    wanted = torch.randint(4, (31, 3), generator=g)
-    off = torch.rand(31, 3, generator=g) < torch.tensor([0.2, 0.3, 0.5])
-    return (wanted + off) % 4, wanted
+    """Each factor right in about three quarters of the pictures; mistakes up and down."""
+    N, F = between(20, 40, g), between(4, 6, g)
+    wanted = torch.randint(10, (N, F), generator=g)
+    off = torch.rand(N, F, generator=g) < torch.tensor([0.2, 0.3, 0.4, 0.2, 0.3, 0.2])[:F]
+    return (wanted + off * torch.randint(1, 10, (N, F), generator=g)) % 10, wanted
+
+
+def treacherous_readings(g: Generator) -> tuple:
+    """Always the same: two values exchanged, two mistakes that add up to 0, one that is even, two
+    pictures in which all is right, and three that show what another should."""
+    wanted = torch.tensor([[1, 2, 3], [2, 2, 5], [7, 8, 9], [4, 5, 6], [0, 3, 0], [1, 1, 1],
+                           [5, 5, 5], [6, 6, 6]])
+    read = torch.tensor([[2, 1, 3], [2, 4, 3], [7, 8, 7], [4, 5, 6], [0, 3, 0], [1, 2, 3],
+                         [7, 8, 9], [7, 8, 9]])
+    return read, wanted
+
+
+def one_picture(g: Generator) -> tuple:
+    """One picture, right but for one factor."""
+    wanted = torch.randint(1, 8, (1, between(2, 4, g)), generator=g)
+    read = wanted.clone()
+    read[0, 0] += 1
+    return read, wanted
 
 
 def with_all(last):
@@ -245,7 +456,36 @@ def with_all(last):
 
 
 ACCURACY = Exercise(
-    "metrics.attribute_accuracy", LESSON, 1, attribute_accuracy, (accuracy_inputs,), (
+    "metrics.attribute_accuracy", LESSON, 1, attribute_accuracy,
+    (accuracy_inputs, treacherous_readings, one_picture),
+    of_section(2,
+        Mistake(
+            "sums compared",
+            "For \"all\" you compare the sums of the factors, and two mistakes can cancel there. "
+            "Compare factor by factor, then ask whether all are right.",
+            lambda read, wanted: torch.cat([
+                (read == wanted).float().mean(dim=0),
+                (read.sum(dim=1) == wanted.sum(dim=1)).float().mean()[None]])),
+        Mistake(
+            "order lost",
+            "For \"all\" you compare which values occur, and not where. A 1 for a 2 and a 2 for a "
+            "1 are two mistakes.",
+            lambda read, wanted: torch.cat([
+                (read == wanted).float().mean(dim=0),
+                (read.sort().values == wanted.sort().values).all(dim=1).float().mean()[None]])),
+        Mistake(
+            "all in front",
+            "Your numbers are right, in another order: \"all\" comes last.",
+            lambda read, wanted: attribute_accuracy(read, wanted).roll(1)),
+        Mistake(
+            "in per cent",
+            "These are per cent. Shares lie between 0 and 1.",
+            lambda read, wanted: 100 * attribute_accuracy(read, wanted)),
+        Mistake(
+            "the share of each picture",
+            "You average over the factors, and so get a number for each picture. Average over the "
+            "pictures, dim=0, for a number for each factor.",
+            lambda read, wanted: (read == wanted).float().mean(dim=1)),
         Mistake(
             "the shares multiplied",
             "For \"all\" you multiply the shares, as if mistakes were independent. A picture with "

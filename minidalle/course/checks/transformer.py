@@ -5,6 +5,7 @@ idea        Each mistake is the right function with one line changed, so that re
             transformer.py shows what went wrong.
 """
 import math
+from dataclasses import replace
 
 import torch
 from torch import Generator, Tensor
@@ -18,6 +19,12 @@ LESSON = "03_transformer"
 def between(low: int, high: int, generator: Generator) -> int:
     """A whole number, both ends included."""
     return int(torch.randint(low, high + 1, (), generator=generator))
+
+
+def of_section(number: int, *mistakes: Mistake) -> tuple[Mistake, ...]:
+    """The mistakes, each with the section of the lesson that is to be read again."""
+    return tuple(replace(one, message=f"{one.message[:-1]} (see section {number})"
+                                      f"{one.message[-1]}") for one in mistakes)
 
 
 # ---- softmax
@@ -37,7 +44,8 @@ def softmax_inputs(g: Generator) -> tuple:
 
 
 SOFTMAX = Exercise(
-    "transformer.softmax", LESSON, 1, softmax, (softmax_inputs,), (
+    "transformer.softmax", LESSON, 1, softmax, (softmax_inputs,),
+    of_section(1,
         Mistake(
             "exp overflows",
             "The formula is right, but exp(1000) is infinite in a computer and exp(-1000) is 0, "
@@ -90,7 +98,7 @@ SOFTMAX = Exercise(
     ), "rows sum to 1, even where exp would overflow",
     # subtle: near 1000 two float32 are 6e-5 apart, so x - logsumexp(x), which is right, is half
     # of that off, and so is its exp
-    tolerance=5e-5)
+    tolerance=5e-5, learns=True)
 
 
 # ---- attention
@@ -113,7 +121,8 @@ def scores(q: Tensor, k: Tensor) -> Tensor:
 
 
 ATTENTION = Exercise(
-    "transformer.attention", LESSON, 2, plain_attention, (attention_inputs,), (
+    "transformer.attention", LESSON, 2, plain_attention, (attention_inputs,),
+    of_section(2,
         Mistake(
             "divided by d",
             "Your scores are divided by d, and so become too small: the softmax hardly prefers "
@@ -186,7 +195,12 @@ ATTENTION = Exercise(
             "You divide by sqrt(d) after the softmax, so that your weights no longer sum to 1. It "
             "is the scores that are too large, before the softmax.",
             lambda q, k, v: (q @ k.mT).softmax(dim=-1) / math.sqrt(q.shape[-1]) @ v),
-    ), "the same as PyTorch's own attention, for several heads and widths")
+        Mistake(
+            "a causal mask",
+            "Your queries do not see what comes after them. No mask is asked for here: every query "
+            "hears every key.",
+            lambda q, k, v: attention(q, k, v, causal_mask(q.shape[2], k.shape[2]))),
+    ), "the same as PyTorch's own attention, for several heads and widths", learns=True)
 
 
 # ---- the causal mask
@@ -223,7 +237,8 @@ def compare_positions(rule):
 
 
 CAUSAL = Exercise(
-    "transformer.causal_mask", LESSON, 2, causal, (causal_inputs, without_past, one_query), (
+    "transformer.causal_mask", LESSON, 2, causal, (causal_inputs, without_past, one_query),
+    of_section(4,
         Mistake(
             "cannot see itself",
             "Your token sees only what stands before it, and not itself, so the first token has "
@@ -282,22 +297,39 @@ def masked_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
 
 
 def masked_inputs(g: Generator) -> tuple:
-    """Every query may look at some keys and not at others."""
+    """Every query may look at some keys and not at others; the first not at itself."""
     q, k, v = attention_inputs(g)
     T = q.shape[-2]
     mask = torch.rand(T, T, generator=g) < 0.6
     diagonal = torch.eye(T, dtype=torch.bool)
-    return q, k, v, (mask | diagonal) & ~diagonal.roll(1, dims=1)
+    mask = (mask | diagonal) & ~diagonal.roll(1, dims=1)
+    mask[0, 0], mask[0, 2], mask[1, 0] = False, True, True  # and each key is seen by some query
+    return q, k, v, mask
+
+
+def far_down(g: Generator) -> tuple:
+    """All scores lie near -2000, in whole quarters, which float32 holds exactly: a forbidden one
+    must lie far below."""
+    *_, mask = masked_inputs(g)
+    q, k, v = torch.randint(-1, 2, (3, 2, 2, len(mask), 16), generator=g).float()
+    q[..., 0], k[..., 0] = 80, -100
+    return q, k, v, mask
 
 
 MASKED = Exercise(
-    "transformer.masked_attention", LESSON, 2, masked_attention, (masked_inputs,), (
+    "transformer.masked_attention", LESSON, 2, masked_attention, (masked_inputs, far_down),
+    of_section(4,
         Mistake(
             "masked with 0 before the softmax",
             "You set forbidden scores to 0 before the softmax. But exp(0) is 1: a forbidden key "
             "still gets weight, often more than an allowed one; which score does softmax turn "
             "into 0?",
             lambda q, k, v, mask: scores(q, k).masked_fill(~mask, 0).softmax(dim=-1) @ v),
+        Mistake(
+            "a number that is not small enough",
+            "You set forbidden scores to some number such as -100, and scores can lie below it: "
+            "then the forbidden keys get all the weight. Only -inf lies below every score.",
+            lambda q, k, v, mask: scores(q, k).masked_fill(~mask, -100).softmax(dim=-1) @ v),
         Mistake(
             "masked after the softmax",
             "You remove forbidden weights after the softmax, so that the rest no longer sums to "
@@ -340,7 +372,7 @@ MASKED = Exercise(
             "The mask is right, but the scores are not divided by sqrt(d), as in attention "
             "without a mask.",
             lambda q, k, v, mask: (q @ k.mT).masked_fill(~mask, -math.inf).softmax(dim=-1) @ v),
-    ), "forbidden keys get no weight and the others sum to 1")
+    ), "forbidden keys get no weight and the others sum to 1", learns=True)
 
 
 # ---- heads
@@ -350,14 +382,15 @@ def split_heads(x: Tensor, heads: int) -> Tensor:
     return torch.stack(x.chunk(heads, dim=-1), dim=1)
 
 
-def heads_inputs(g: Generator) -> tuple:
+def heads_inputs(B: int, h: int, T: int, d: int):
     """T is a multiple of the heads, so that wrong cuts fit too; B, h, T and d all differ."""
-    h = between(2, 3, g)
-    return torch.randn(5, 4 * h, 7 * h, generator=g), h
+    return lambda g: (torch.randn(B, T, h * d, generator=g), h)
 
 
 SPLIT = Exercise(
-    "transformer.split_heads", LESSON, 2, split_heads, (heads_inputs,), (
+    "transformer.split_heads", LESSON, 2, split_heads,
+    (heads_inputs(5, 2, 8, 7), heads_inputs(4, 3, 9, 5), heads_inputs(1, 4, 12, 6)),
+    of_section(5,
         Mistake(
             "view without transpose",
             "The shape is right, but the numbers sit in the wrong places: a view straight to "
@@ -388,7 +421,7 @@ SPLIT = Exercise(
             "Your shape is (B,h,d,T): one transpose too many, or of the wrong two dimensions. "
             "Only T and h change places.",
             lambda x, heads: torch.stack(x.chunk(heads, dim=-1), dim=1).mT),
-    ), "each head holds its own neighbouring numbers of every token")
+    ), "each head holds its own neighbouring numbers of every token", learns=True)
 
 
 # ---- one step with a cache
@@ -408,7 +441,7 @@ def cached_step(q: Tensor, k: Tensor, v: Tensor, keys: Tensor, values: Tensor
 def cached_inputs(n: int):
     """n new positions, and more of them held."""
     def draw(g: Generator) -> tuple:
-        B, h, d = between(2, 3, g), 2, between(3, 5, g)
+        B, h, d = between(2, 3, g), n + 1, between(3, 5, g)
         q, k, v = torch.randn(3, B, h, n, d, generator=g)
         return q, k, v, *torch.randn(2, B, h, n + between(1, 3, g), d, generator=g)
     return draw
@@ -451,7 +484,8 @@ CACHED = Exercise(
     "transformer.cached_step", LESSON, 3, cached_step,
     # one new token is what writing does; several must not see ahead, and three tell "sees all
     # the new ones" from "sees the next one"
-    (cached_inputs(3), cached_inputs(1), cached_inputs(2)), (
+    (cached_inputs(3), cached_inputs(1), cached_inputs(2)),
+    of_section(7,
         Mistake(
             "positions counted from 0",
             "Your first new query sees only the first key, as if nothing had been held. It stands "
