@@ -362,4 +362,3 @@ def mnist(device="cpu") -> Digits:
 def cifar10(device="cpu") -> Cifar:
     """Captioned CIFAR-10; downloads 170 MB when it is not there."""
     return Cifar(device=device)
-
