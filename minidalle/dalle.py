@@ -13,6 +13,7 @@ left out    BPE dropout, mixed precision with a scale for each block, sparse ker
 Each place knows whether a word or a code comes next, so words and codes have a head each: that is
 one head over both with the other kind masked to -inf, for less work.
 """
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -208,13 +209,19 @@ def uniform(n: int, device: torch.device, generator: Generator | list[Generator]
 def draw(logits: Tensor, temperature: float, top_k: int | None = None,
          top_p: float | None = None,
          generator: Generator | list[Generator] | None = None) -> Tensor:
-    """One code (B, 1) a row. Temperature first (0: the most probable), then top-k, then top-p."""
-    if temperature < 0:
+    """One code (B, 1) a row. Temperature first (0: the most probable), then top-k, then top-p.
+    A code whose logit is -inf is never drawn."""
+    if not 0 <= temperature < math.inf:
         raise ValueError(f"temperature is {temperature}; pass 0 for the likeliest code, or more")
+    largest = logits.amax(dim=-1, keepdim=True)        # (B, 1), NaN where the row has one
+    if not largest.isfinite().all():
+        raise ValueError("a row of logits has NaN, infinity or nothing but -inf, so no code can be "
+                         "drawn; look for the first loss that was NaN, or for a huge guidance")
     if temperature == 0:
         return logits.argmax(dim=-1, keepdim=True)
-    # subtle: the largest becomes 0 first, or a tiny temperature would make it infinite
-    logits = (logits - logits.amax(dim=-1, keepdim=True)) / temperature
+    # subtle: the largest becomes 0 first, or a tiny temperature would make it infinite; and what
+    # float32 rounds to 0 would make it 0 / 0
+    logits = (logits - largest) / max(temperature, torch.finfo(logits.dtype).tiny)
     logits = logits if top_k is None else top_k_logits(logits, top_k)
     logits = logits if top_p is None else top_p_logits(logits, top_p)
     total = logits.softmax(dim=-1).cumsum(dim=-1)                           # (B, K)
@@ -251,7 +258,8 @@ def caption_to_picture(road: DalleRoad, captions: list[str],
 
 @torch.no_grad()
 def rerank(clip: Clip, ids: Tensor, images: Tensor) -> Tensor:
-    """Of images (B, n, 3, H, W) the one of n that fits each caption best -> (B, 3, H, W)."""
+    """Of images (B, n, 3, H, W) the one of n that fits each caption best -> (B, 3, H, W).
+    Of equals the first, which is a drawing as random as any other."""
     z = clip.encode_image(images.flatten(0, 1)).unflatten(0, images.shape[:2])  # (B, n, E)
     best = (z * clip.encode_text(ids)[:, None]).sum(dim=-1).argmax(dim=1)       # (B,)
     return images[torch.arange(len(images), device=images.device), best]

@@ -142,6 +142,8 @@ def decoder(config: CodecConfig, channels: int) -> nn.Sequential:
 class Codec(nn.Module):
     """What both have in common: the networks, the codebook, `decode`, and an eye on the codes."""
 
+    cure: str                  # of a collapsed codebook: which settings to change
+
     def __init__(self, config: CodecConfig, channels: int, likelihood: Likelihood):
         super().__init__()
         self.config, self.likelihood = config, likelihood
@@ -183,13 +185,17 @@ class Codec(nn.Module):
     def watch(self) -> dict[str, float]:
         """For the log: codes in use (at least a tenth of a fair share), and the perplexity: as
         many codes, used evenly, would be as much of a choice."""
-        perplexity, K = torch.special.entr(self.usage).sum().exp().item(), self.config.codes
-        collapsed = perplexity < (K + 9) / 10       # subtle: at least 1, or a small K never is
+        K = self.config.codes
+        # subtle: even use may round to a hair above K
+        perplexity = min(float(K), torch.special.entr(self.usage).sum().exp().item())
+        # healthy ones have a third and more of K by then, collapsed ones an eighth and less; and
+        # subtle: the limit is at least 1, or a small K never falls below it
+        collapsed = perplexity < (K + 4) / 5
         if collapsed and self.clock > self.config.steps / 4 and not self.warned:
             self.warned = True
             warnings.warn(f"the codebook has collapsed: pictures are written with about "
-                          f"{perplexity:.1f} of {K} codes; raise balance or sharp, or lower kl or "
-                          "the learning rate", stacklevel=2)
+                          f"{perplexity:.1f} of {K} codes; {self.cure}, or lower the learning rate",
+                          stacklevel=2)
         return {"codes": int((self.usage > 0.1 / K).sum()), "perplexity": perplexity}
 
 
@@ -216,8 +222,10 @@ def kl_to_uniform(log_q: Tensor) -> Tensor:
 def imbalance(log_q: Tensor) -> Tensor:
     """KL(mean q || uniform) in nats: 0 when all codes are used equally often, whatever the place.
 
-    The mean KL to the uniform is this plus what the codes know about the picture. So this half may
-    be asked for without asking the encoder to forget.
+    The mean KL to the uniform is this plus the information in a code: how far q at a place is from
+    the mean q. That is what codes say about the picture, and also about where they stand: a code
+    that is used along the left edge alone tells the place. So this half may be asked for without
+    asking the encoder to forget.
     """
     mean = log_q.exp().mean(dim=(0, 1))                                     # (K,)
     return math.log(len(mean)) - torch.special.entr(mean).sum()
@@ -237,6 +245,8 @@ def kl_weight(step: int, config: DvaeConfig) -> float:
 
 class Dvae(Codec):
     """`relax` draws codes for training: gumbel_softmax or straight_through."""
+
+    cure = "raise balance or sharp, lower kl"
 
     def __init__(self, config: DvaeConfig, relax: Callable = gumbel_softmax,
                  likelihood: Likelihood = SQUARED_ERROR):
@@ -279,6 +289,8 @@ def nearest(z: Tensor, book: Tensor) -> Tensor:
 
 
 class VqVae(Codec):
+    cure = "move unused codes more often (a smaller revive)"
+
     def __init__(self, config: VqConfig, likelihood: Likelihood = SQUARED_ERROR):
         super().__init__(config, config.width, likelihood)
 
@@ -309,7 +321,8 @@ class VqVae(Codec):
     @torch.no_grad()
     def revive(self, z: Tensor, generator: Generator | None = None) -> None:
         """Unused codes move onto vectors of this batch: at the start all, later those that get
-        less than a tenth of a fair share; in the last two fifths of the training none."""
+        less than a tenth of a fair share; in the last two fifths of the training none. Each gets a
+        fair share to begin with, at the cost of all, so that the shares still sum to 1."""
         step, K = int(self.clock), self.config.codes
         if step % self.config.revive or step > 0.6 * self.config.steps:
             return
@@ -317,3 +330,4 @@ class VqVae(Codec):
         z = z.flatten(0, 1)                                                 # (B N, D)
         pick = torch.randint(len(z), (int(dead.sum()),), generator=generator, device=z.device)
         self.book[dead], self.usage[dead] = z[pick], 1 / K
+        self.usage /= self.usage.sum()

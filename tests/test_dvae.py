@@ -1,6 +1,7 @@
 """dvae.py against torch.distributions, PyTorch's gumbel_softmax, sums and gradients by hand."""
 import copy
 import math
+import re
 import signal
 import warnings
 from dataclasses import replace
@@ -357,7 +358,24 @@ def test_dead_codes_are_revived_onto_vectors_of_the_batch_and_live_ones_stay():
     model.revive(z, rng())
     assert model.book[[0, 2, 3]].equal(before[[0, 2, 3]])
     assert all((z == code).all(dim=-1).any() for code in model.book[[1, 4]])
-    close(model.usage, torch.tensor([0.5, 0.2, 0.021, 0.46, 0.2]))
+    usage = torch.tensor([0.5, 0.2, 0.021, 0.46, 0.2])          # the moved ones have a fair share
+    close(model.usage, usage / usage.sum())
+
+
+def test_shares_sum_to_one_whatever_is_revived_so_perplexity_never_exceeds_their_number():
+    model = new(VqVae, VQ, revive=2)
+    for n in range(20):
+        model.loss(pictures(seed=n), rng(n))
+        close(model.usage.sum(), torch.tensor(1.0))
+        assert 1 <= model.watch()["perplexity"] <= 5
+
+
+@pytest.mark.parametrize("K", [5, 49, 64, 100, 1000])
+def test_even_use_reads_as_k_and_not_a_hair_above(K):
+    model = new(Dvae, DVAE, codes=K)
+    for seed in range(20):
+        model.usage.copy_((1 / K) * (1 + 1e-7 * torch.randn(K, generator=rng(seed))))
+        assert K * (1 - 1e-5) < model.watch()["perplexity"] <= K
 
 
 @pytest.mark.parametrize("step, revived", [(49, False), (50, True), (51, False), (60, False),
@@ -422,8 +440,25 @@ def test_a_collapsed_codebook_warns_once_and_not_early(tiny, K):
     assert len(seen) == 1
 
 
+def test_a_collapse_is_told_from_a_fifth_of_the_codes_on():
+    """By hand: (64 + 4) / 5 = 13.6. Both planted collapses of lesson 07 lie far below, at 3 and 7;
+    the healthy vector quantiser, the narrowest, at 24."""
+    model = new(Dvae, DVAE, codes=64)
+    model.clock.fill_(50)
+    model.usage.copy_((torch.arange(64) < 13) / 13)
+    with pytest.warns(UserWarning, match="13.0 of 64"):
+        model.watch()
+
+
+@pytest.mark.parametrize("kind, config", [(Dvae, DVAE), (VqVae, VQ)])
+def test_the_cure_for_a_collapse_names_settings_that_this_model_has(kind, config):
+    settings = {"balance", "sharp", "kl", "revive"}
+    named = settings & set(re.findall(r"\w+", kind.cure))
+    assert named == settings & set(vars(config))
+
+
 @BOTH
-@pytest.mark.parametrize("K, used", [(64, 8), (5, 2), (2, 2), (1, 1)])
+@pytest.mark.parametrize("K, used", [(64, 14), (5, 2), (2, 2), (1, 1)])
 def test_a_healthy_codebook_and_one_of_a_single_code_never_warn(tiny, K, used):
     model = tiny(codes=K)
     model.usage.copy_((torch.arange(K) < used) / used)
