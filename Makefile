@@ -19,7 +19,7 @@ py := .venv/bin/python
 export OMP_WAIT_POLICY = PASSIVE
 export GOMP_SPINCOUNT = 10000
 
-.PHONY: help setup demo test lessons lessons-save results tables student grade lab browser bench lint clean again
+.PHONY: help setup demo test lessons lessons-save results tables student grade lab browser bench gpu lint clean again
 
 help:  ## print these lines
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -62,6 +62,9 @@ browser: $(ready)  ## open the lessons in a headless Chromium (for maintainers)
 
 bench: $(ready)  ## measure speed and memory, as JSON lines
 	$(py) bench/bench.py $(ARGS)
+
+gpu: $(ready)  ## all that wants a GPU, the best first: runs/gpu/ (ARGS="--seconds 480")
+	$(py) bench/gpu.py $(ARGS)
 
 lint: .venv/ruff  ## check the style with ruff
 	$(py) -m ruff check .

@@ -3,6 +3,8 @@
     python tools/lessons.py save [NAME ...]       run, and store the outputs in lessons/
     python tools/lessons.py results [NAME ...]    run with several seeds -> lessons/expected.json;
                                                   the outputs of the first seed are stored too
+    python tools/lessons.py results --from FILE   from the cards in a file that `make gpu` wrote
+    python tools/lessons.py card NAME             run once, and print its card as a JSON line
 
 in -> out   lessons/*.ipynb -> the same with outputs; expected.json
 idea        Each lesson runs in a fresh kernel with a folder of checkpoints of its own, so that what
@@ -32,17 +34,28 @@ WIDGET = "application/vnd.jupyter.widget-view+json"
 
 def main() -> None:
     line = argparse.ArgumentParser(description="Run the lessons at a real budget.")
-    line.add_argument("command", choices=("save", "results"))
+    line.add_argument("command", choices=("save", "results", "card"))
     line.add_argument("names", nargs="*", help="lessons, such as 03_transformer (default: all)")
-    line.add_argument("--budget", choices=("cpu", "gpu"), default="cpu")
+    line.add_argument("--budget", choices=("smoke", "cpu", "gpu"), default="cpu")
     line.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="for results")
+    line.add_argument("--device", help="cpu: as if there were no GPU")
+    line.add_argument("--from", dest="file", type=Path, metavar="FILE", help="for results")
     args = line.parse_args()
+    if args.budget == "smoke" and args.command != "card":
+        sys.exit("at the smoke budget nothing is learnt, so nothing of it is stored")
+    if args.device == "cpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    if args.file:
+        learn_from(args.file)
+        return
     here = sorted(path.stem for path in LESSONS.glob("*.ipynb"))
     if unknown := [name for name in args.names if name not in here]:
         sys.exit(f"there is no lesson {unknown[0]}; there are {', '.join(here)}")
     for name in args.names or here:
         if args.command == "save":
             save(name, args.budget)
+        elif args.command == "card":
+            print(json.dumps(run(name, args.budget, args.seeds[0])[1]))
         else:
             measure(name, args.budget, args.seeds)
 
@@ -111,17 +124,34 @@ def measure(name: str, budget: str, seeds: list[int]) -> None:
     the run with the first seed showed is stored too: there the values come from."""
     cards = [run(name, budget, seed)[1] for seed in seeds[1:]]
 
-    def learn(first: dict) -> None:
-        metrics = {metric: {"value": value,
-                            "band": band([card["metrics"][metric] for card in [first, *cards]])}
-                   for metric, value in first["metrics"].items()}
-        known = expected()
-        known.setdefault(name, {})[budget] = {
-            "seed": seeds[0], "seeds": seeds, "seconds": first["seconds"],
-            "machine": first["machine"], "metrics": metrics, "reference": first["reference"]}
-        write_json(LESSONS / "expected.json", dict(sorted(known.items())))
-    notebook, _ = run(name, budget, seeds[0], learn)
+    notebook, _ = run(name, budget, seeds[0], lambda first: store(name, budget, [first, *cards]))
     nbformat.write(notebook, LESSONS / f"{name}.ipynb")
+
+
+def store(name: str, budget: str, cards: list[dict]) -> None:
+    """Cards of one lesson and several seeds, the one that is shown first, into expected.json."""
+    first, known = cards[0], expected()
+    metrics = {metric: {"value": value, "band": band([card["metrics"][metric] for card in cards])}
+               for metric, value in first["metrics"].items()}
+    known.setdefault(name, {})[budget] = {
+        "seed": first["seed"], "seeds": [card["seed"] for card in cards],
+        "seconds": first["seconds"], "machine": first["machine"], "metrics": metrics,
+        "reference": first["reference"]}
+    write_json(LESSONS / "expected.json", dict(sorted(known.items())))
+
+
+def learn_from(file: Path) -> None:
+    """Into expected.json what such a file has of lessons; all else in it, and what learnt nothing,
+    is passed over."""
+    found: dict[tuple[str, str], list[dict]] = {}
+    for line in map(json.loads, file.read_text().splitlines()):
+        if line.get("part") == "lesson" and "metrics" in line and line["budget"] != "smoke":
+            found.setdefault((line["lesson"], line["budget"]), []).append(line)
+    for (name, budget), cards in found.items():
+        store(name, budget, sorted(cards, key=lambda card: card["seed"]))
+        print(f"{name}, {budget}: from {file}")
+    if not found:
+        sys.exit(f"{file} has no card of a lesson; it should be one that make gpu wrote")
 
 
 def expected() -> dict:

@@ -68,7 +68,7 @@ def commit() -> str | None:
     git = ["git", "-C", str(Path(__file__).parent)]
     try:
         asked = [subprocess.run([*git, *words], capture_output=True, text=True, timeout=10)
-                 for words in (("rev-parse", "--short", "HEAD"), ("status", "--porcelain", "."))]
+                 for words in (("rev-parse", "--short", "HEAD"), ("status", "--porcelain", ".."))]
     except (OSError, subprocess.SubprocessError):
         return None
     name, changes = (one.stdout.strip() for one in asked)

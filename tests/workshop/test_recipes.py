@@ -1,6 +1,6 @@
 """Recipes: every stage learns from what it may see, and a stale checkpoint cannot slip in."""
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 import torch
@@ -11,7 +11,16 @@ from minidalle.checkpoint import fingerprint, read_checkpoint
 from minidalle.data import Digits, is_unseen
 from minidalle.train import seeded
 from minidalle.workshop import recipes
-from minidalle.workshop.recipes import FITS, PURPOSE, ROADS, SECONDS, STAGES, Workshop, fit_config
+from minidalle.workshop.recipes import (
+    FITS,
+    PURPOSE,
+    ROADS,
+    SECONDS,
+    STAGES,
+    STRETCH,
+    Workshop,
+    fit_config,
+)
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -64,6 +73,33 @@ def test_smoke_is_short_and_gpu_sees_no_fewer_pictures_than_cpu(stage):
     smoke, cpu, gpu = (fit_config(stage, budget) for budget in ("smoke", "cpu", "gpu"))
     assert cpu == FITS[stage] and smoke.steps * smoke.batch <= 64
     assert gpu.steps * gpu.batch >= cpu.steps * cpu.batch
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("data", STRETCH)
+def test_the_gpu_budget_doubles_steps_and_batch_and_a_harder_world_takes_more_steps(stage, data):
+    """By hand from the table; nothing else changes, and what the smoke budget does never grows."""
+    once, stretch = FITS[stage], STRETCH[data]
+    assert fit_config(stage, "cpu", data) == replace(once, steps=stretch * once.steps)
+    assert fit_config(stage, "gpu", data) == replace(once, steps=2 * stretch * once.steps,
+                                                     batch=2 * once.batch)
+    assert fit_config(stage, "smoke", data) == fit_config(stage, "smoke")
+
+
+def test_the_worlds_that_vary_more_than_fonts_are_stretched_in_steps_and_in_announced_seconds(
+        tmp_path, monkeypatch):
+    assert STRETCH["drawn"] == 1 and all(STRETCH[data] > 1 for data in ("mnist", "cifar10"))
+    said = []
+
+    def stop(model, batch, fits, *rest):
+        said.append(fits.steps)
+        raise KeyboardInterrupt
+    monkeypatch.setattr(recipes, "fit", stop)
+    with pytest.raises(KeyboardInterrupt):
+        workshop(tmp_path, data="mnist", budget="cpu", say=said.append).upsampler()
+    steps, seconds = (STRETCH["mnist"] * table["upsampler"] for table in
+                      ({"upsampler": FITS["upsampler"].steps}, SECONDS))
+    assert said[1] == steps and f"training {steps} steps, about {seconds} s" in said[0]
 
 
 # ---- what is learned from what --------------------------------------------------------------
