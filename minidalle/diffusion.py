@@ -13,8 +13,9 @@ paper       DDPM: Ho et al. 2020, arXiv:2006.11239, equations 4 to 7, algorithms
             cosine schedule: Nichol and Dhariwal 2021, arXiv:2102.09672, section 3.2;
             v: Salimans and Ho 2022, arXiv:2202.00512, section 4 and appendix D;
             guidance: Ho and Salimans 2022, arXiv:2207.12598; thresholding: Saharia et al. 2022
-            (Imagen), arXiv:2205.11487, section 2.3
-left out    learned variances, loss weights by noise level, higher-order solvers
+            (Imagen), arXiv:2205.11487, section 2.3; where in t one trains: Esser et al. 2024,
+            arXiv:2403.03206, section 3.1; capped weights: Hang et al. 2023, arXiv:2303.09556
+left out    learned variances, higher-order solvers
 
 The model is any callable `model(x_t, t, condition, keep) -> like x_t`: t (B,) counts from 0 (hardly
 any noise) to T - 1 (hardly anything else); condition is None, a tensor with the batch first, or a
@@ -107,7 +108,45 @@ def clip_dynamic(x_0: Tensor, percentile: float = 0.995) -> Tensor:
     return torch.maximum(torch.minimum(x_0, s), -s) / s             # (B, ...)
 
 
+# ---- where in t one trains -> times (n,) in [0, 1): 0 is hardly any noise ----
+
+def uniform_times(n: int, device: torch.device, generator: torch.Generator | None = None) -> Tensor:
+    """DDPM: every step as often as any other."""
+    return rand(n, device, generator)
+
+
+def middle_times(n: int, device: torch.device, generator: torch.Generator | None = None) -> Tensor:
+    """Logit-normal: seldom near both ends, where there is little to learn. Near 0 the noise is
+    nearly gone, near 1 nothing can be seen; what becomes of a picture is decided between."""
+    return randn((n,), device, generator).sigmoid()
+
+
+def early_times(n: int, device: torch.device, generator: torch.Generator | None = None) -> Tensor:
+    """The squares of uniform times: mostly little noise, where what differs but slightly is told
+    apart, as the vectors of two pictures of one caption."""
+    return rand(n, device, generator).square()
+
+
+# ---- how an error at a noise counts: alpha_bar (B, 1, ...) -> weights of that shape ----
+
+def even_weight(alpha_bar: Tensor) -> Tensor:
+    """DDPM equation 14: everywhere the same."""
+    return torch.ones_like(alpha_bar)
+
+
+def fine_weight(alpha_bar: Tensor) -> Tensor:
+    """For a guess of x_0: one by the noise's standard deviation, at most 10. A guess at little
+    noise is off by little, and counted plainly nobody would work on it: sharpness is at stake."""
+    return (1 - alpha_bar).clamp(min=0.01).rsqrt()                  # sqrt(min(1 + SNR, 100))
+
+
 # ---- little helpers ----
+
+def rand(n: int, device: torch.device, generator: torch.Generator | None) -> Tensor:
+    """Uniform in [0, 1), drawn where the generator lives and then moved, as in randn."""
+    source = device if generator is None else generator.device
+    return torch.rand(n, device=source, generator=generator).to(device)
+
 
 def randn(shape: tuple, device: torch.device,
           generator: torch.Generator | list[torch.Generator] | None) -> Tensor:
@@ -168,21 +207,23 @@ class Diffusion(nn.Module):
         return mix(x_0, eps, self.at(t, x_0))
 
     def loss(self, model: Callable, x_0: Tensor, condition=None, drop: float = 0.0,
-             generator: torch.Generator | None = None) -> Tensor:
+             generator: torch.Generator | None = None, times: Callable = uniform_times,
+             weight: Callable = even_weight) -> Tensor:
         """Algorithm 1 -> scalar. Each sample has its own noise and step, 0 and T - 1 included, and
-        loses its condition with probability `drop`."""
+        loses its condition with probability `drop`. `times` draws where in t is trained, `weight`
+        says how much an error there counts; as they stand, this is DDPM's loss."""
         if not 0 <= drop <= 1:
             raise ValueError(f"drop={drop} is a probability and should lie between 0 and 1.")
-        device, batch = x_0.device, x_0.shape[:1]
-        source = device if generator is None else generator.device
-        t = torch.randint(len(self.alpha_bar), batch, device=source, generator=generator).to(device)
-        keep = (torch.rand(batch, device=source, generator=generator) >= drop).to(device)  # (B,)
+        device, T = x_0.device, len(self.alpha_bar)
+        # subtle: just below 1, a float32 rounds up to T itself
+        t = (times(len(x_0), device, generator) * T).long().clamp(max=T - 1)    # (B,)
+        keep = rand(len(x_0), device, generator) >= drop                # (B,)
         eps = randn(x_0.shape, device, generator)                       # (B, ...)
         alpha_bar = self.at(t, x_0)                                     # (B, 1, ...)
         prediction = model(mix(x_0, eps, alpha_bar), t, condition, keep)  # (B, ...)
         check_shape("the model's answer", prediction, x_0.shape)        # or it would broadcast
         target = self.predict.target(x_0, eps, alpha_bar)
-        return (prediction.float() - target.float()).square().mean()
+        return (weight(alpha_bar) * (prediction.float() - target.float()).square()).mean()
 
     # ---- backwards: what every sampler shares ----
 

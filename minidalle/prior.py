@@ -16,7 +16,14 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor, nn
 
-from minidalle.diffusion import X0, Diffusion, cosine_schedule, randn
+from minidalle.diffusion import (
+    X0,
+    Diffusion,
+    cosine_schedule,
+    early_times,
+    fine_weight,
+    randn,
+)
 from minidalle.transformer import Transformer, TransformerConfig
 from minidalle.unet import time_features
 
@@ -74,7 +81,7 @@ class Prior(nn.Module):
         """batch = ids (B, T), text vectors (B, E), image vectors (B, E), both of length one."""
         ids, text_vectors, image_vectors = batch
         return self.diffusion.loss(self, self.scale * image_vectors, (ids, text_vectors),
-                                   self.config.drop, generator)
+                                   self.config.drop, generator, early_times, fine_weight)
 
     @torch.no_grad()
     def sample(self, ids: Tensor, text_vectors: Tensor, guidance: float = 1.0, steps: int = 12,

@@ -19,7 +19,15 @@ from torch import Generator, Tensor, nn
 
 from minidalle.ar_prior import ArPrior
 from minidalle.clip import Clip
-from minidalle.diffusion import X0, Diffusion, clip_dynamic, clip_static, cosine_schedule, randn
+from minidalle.diffusion import (
+    X0,
+    Diffusion,
+    clip_static,
+    cosine_schedule,
+    fine_weight,
+    middle_times,
+    randn,
+)
 from minidalle.prior import Prior
 from minidalle.tokenizer import Tokenizer
 from minidalle.unet import UNet, UNetConfig
@@ -55,7 +63,7 @@ class Decoder(nn.Module):
         self.sketch = nn.Linear(config.embed, config.sketch * config.size ** 2)
         self.unet = UNet(UNetConfig(3 + config.sketch, 3, config.width, config.widen,
                                     config.attend, config.patch, condition=config.embed))
-        self.diffusion = Diffusion(cosine_schedule(config.steps), X0, clip_dynamic)
+        self.diffusion = Diffusion(cosine_schedule(config.steps), X0, clip_static)
 
     def forward(self, x_t: Tensor, t: Tensor, image_vectors: Tensor, keep: Tensor | None = None):
         """The guess of x_0 (B, 3, h, w); where keep (B,) is False, without the image vector."""
@@ -69,10 +77,11 @@ class Decoder(nn.Module):
         """batch = images (B, 3, H, W) of any size, their image vectors (B, E)."""
         images, image_vectors = batch
         small = shrink(images, self.config.size)                            # (B, 3, h, w)
-        return self.diffusion.loss(self, small, image_vectors, self.config.drop, generator)
+        return self.diffusion.loss(self, small, image_vectors, self.config.drop, generator,
+                                   middle_times, fine_weight)
 
     @torch.no_grad()
-    def sample(self, image_vectors: Tensor, guidance: float = 2.0, steps: int = 12,
+    def sample(self, image_vectors: Tensor, guidance: float = 1.0, steps: int = 12,
                generator: Generator | None = None, trace: list | None = None) -> Tensor:
         """Small pictures (B, 3, h, w) that have these image vectors."""
         shape = (len(image_vectors), 3, self.config.size, self.config.size)
@@ -148,7 +157,7 @@ class Unclip:
 @torch.no_grad()
 def caption_to_picture(road: Unclip, captions: list[str],
                        generator: Generator | list[Generator] | None = None,
-                       prior_guidance: float = 1.0, guidance: float = 2.0,
+                       prior_guidance: float = 1.0, guidance: float = 1.0,
                        trace: list | None = None) -> Tensor:
     """captions -> images (B, 3, H, W) in [-1, 1]. With a list of generators, one a caption, no
     picture depends on the others. `trace` collects the decoder's steps."""

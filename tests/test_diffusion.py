@@ -20,10 +20,15 @@ from minidalle.diffusion import (
     clip_dynamic,
     clip_static,
     cosine_schedule,
+    early_times,
     eps_from_x0,
+    even_weight,
+    fine_weight,
     linear_schedule,
+    middle_times,
     mix,
     randn,
+    uniform_times,
 )
 
 PREDICTIONS = [Eps, X0, V]
@@ -621,16 +626,79 @@ def test_tiny_network_learns_two_points_with_and_without_their_condition():
     assert 0.3 < (untold > 0).float().mean() < 0.7
 
 
-def test_tiny_network_overfits_one_batch():
-    """The same noise each time: the loss falls to a hundredth."""
-    torch.manual_seed(0)
+@pytest.mark.parametrize("seed", range(3))
+def test_tiny_network_overfits_one_batch(seed):
+    """The same noise each time, at steps that lie apart: the loss falls to a hundredth."""
+    torch.manual_seed(seed)
     diffusion, model = Diffusion(cosine_schedule(50)), Tiny()
     optimiser = torch.optim.Adam(model.parameters(), lr=1e-2)
     losses = []
-    for _ in range(200):
-        loss = diffusion.loss(model, torch.ones(8, 1), torch.zeros(8).long(), generator=seeded())
+    for _ in range(600):
+        loss = diffusion.loss(model, torch.ones(8, 1), torch.zeros(8).long(),
+                              generator=seeded(seed),
+                              times=lambda n, device, generator: torch.arange(n) / n)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
         losses.append(loss.item())
     assert losses[-1] < losses[0] / 100
+
+
+# ---- where in t one trains, and what an error counts there ----
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize("times, share_below", [
+    (uniform_times, lambda u: u),                                       # P(u < x) = x
+    (early_times, lambda u: math.sqrt(u)),                              # P(u^2 < x) = sqrt(x)
+    (middle_times, lambda u: 0.5 * (1 + math.erf(math.log(u / (1 - u)) / math.sqrt(2))))])
+def test_times_have_their_closed_distribution(times, share_below):
+    t = times(20_000, CPU, torch.Generator().manual_seed(0))
+    assert t.shape == (20_000,) and (t >= 0).all() and (t <= 1).all()
+    for x in (0.05, 0.25, 0.5, 0.8, 0.95):
+        assert (t < x).float().mean().item() == pytest.approx(share_below(x), abs=0.015)
+
+
+def test_the_loss_takes_its_steps_from_times_and_never_one_too_many():
+    """A time that is 1 itself, as sigmoid can give in float32, is the last step."""
+    seen, diffusion = [], Diffusion(cosine_schedule(10), X0)
+
+    def model(x_t, t, condition, keep):
+        seen.append(t)
+        return x_t
+    given = torch.tensor([0.0, 0.0999, 0.1, 0.55, 1 - 2 ** -24, 1.0])
+    diffusion.loss(model, torch.randn(6, 2), times=lambda n, device, generator: given[:n])
+    assert seen[0].tolist() == [0, 0, 1, 5, 9, 9]
+
+
+def test_fine_weight_is_the_root_of_one_plus_snr_up_to_a_hundred():
+    alpha_bar = torch.tensor([0.0, 0.5, 0.9, 0.98, 0.999]).view(-1, 1, 1)
+    snr = alpha_bar / (1 - alpha_bar)
+    assert_close(fine_weight(alpha_bar), (1 + snr).clamp(max=100).sqrt())
+    assert (even_weight(alpha_bar) == 1).all()
+
+
+def test_the_weighted_loss_by_hand():
+    """Answer 0, so each error is x_0 squared; the weight doubles that of the second sample."""
+    diffusion, x_0 = Diffusion(cosine_schedule(4), X0), torch.tensor([[1.0, 1.0], [3.0, 3.0]])
+    loss = diffusion.loss(lambda x_t, t, condition, keep: torch.zeros_like(x_t), x_0,
+                          weight=lambda alpha_bar: torch.tensor([[1.0], [2.0]]))
+    assert loss.item() == pytest.approx((1 + 2 * 9) / 2)
+
+
+def test_weighing_does_not_move_the_best_guess_at_any_step():
+    """The minimiser at each noise is the mean of x_0 given x_t, whatever the weight: for a fixed
+    step the loss of a constant guess is least at the mean of the data."""
+    diffusion, x_0 = Diffusion(cosine_schedule(100), X0), torch.tensor([[0.0], [1.0], [5.0]])
+    guess = torch.tensor(0.0, requires_grad=True)
+    diffusion.loss(lambda x_t, t, condition, keep: guess.expand_as(x_t) + 0 * x_t, x_0,
+                   times=lambda n, device, generator: torch.full((n,), 0.3),
+                   weight=fine_weight).backward()
+    slope = guess.grad.item()
+    assert slope < 0
+    guess.grad, guess.data = None, x_0.mean()
+    diffusion.loss(lambda x_t, t, condition, keep: guess.expand_as(x_t) + 0 * x_t, x_0,
+                   times=lambda n, device, generator: torch.full((n,), 0.3),
+                   weight=fine_weight).backward()
+    assert abs(guess.grad.item()) < 1e-6

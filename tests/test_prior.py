@@ -5,6 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from minidalle.diffusion import cosine_schedule
 from minidalle.prior import Prior, PriorConfig, better_of_two
 
 
@@ -69,13 +70,18 @@ def test_unit_vectors_times_the_scale_have_entries_of_variance_one():
     assert prior.scale == pytest.approx(math.sqrt(8))
 
 
-def test_the_loss_is_the_distance_to_x_0_itself():
-    """A prior that always answers c: the loss is mean (c - sqrt(E) z)^2, whatever the noise."""
+def test_the_loss_is_the_distance_to_x_0_itself_weighed_by_the_noise():
+    """A prior that always answers c: each sample's loss is (c - sqrt(E) z)^2, whatever its noise,
+    and it counts one by the standard deviation of that noise, at most 10."""
     prior, (ids, text, image, _, _) = small_prior(), inputs()
     torch.nn.init.zeros_(prior.answer.weight)
     torch.nn.init.constant_(prior.answer.bias, 0.5)
-    expected = (0.5 - math.sqrt(8) * image).square().mean()
-    torch.testing.assert_close(prior.loss((ids, text, image)), expected)
+    u = torch.rand(len(ids), generator=torch.Generator().manual_seed(3)).square()
+    steps = (u * prior.config.steps).long()
+    sigma = (1 - cosine_schedule(prior.config.steps)[steps]).sqrt().float()[:, None]
+    expected = ((0.5 - math.sqrt(8) * image).square() / sigma.clamp(min=0.1)).mean()
+    loss = prior.loss((ids, text, image), torch.Generator().manual_seed(3))
+    torch.testing.assert_close(loss, expected)
 
 
 def test_better_of_two_equals_a_choice_row_by_row_ties_to_the_first():

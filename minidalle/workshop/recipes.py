@@ -295,17 +295,21 @@ class Road:
         return drawing if best_of == 1 else list(dict.fromkeys(["clip", *drawing]))
 
 
-GUIDANCE = Knob("guidance", "G", "how far to exaggerate the caption: 0 forgets it, 1 is as learnt "
-                                 "(default 2)")
+def guidance(usual: int) -> Knob:
+    """The knob that both roads have; each has its own idea of how far is good."""
+    return Knob("guidance", "G", "how far to exaggerate the caption: 0 forgets it, 1 is as learnt "
+                                 f"(default {usual})")
+
+
 ROADS = {                      # the first one is meant where none is named
     "unclip": Road(
         "DALL-E 2", "minidalle", ("clip", "prior", "decoder", "upsampler"), Workshop.unclip,
-        unclip.caption_to_picture, making_unclip, seconds=0.03, knobs=(GUIDANCE,)),
+        unclip.caption_to_picture, making_unclip, seconds=0.03, knobs=(guidance(1),)),
     "dalle": Road(
         "DALL-E", "minidalle's DALL-E", ("clip", "dvae", "dalle"),
         partial(Workshop.dalle_road, ranked=False), dalle.caption_to_picture, making_dalle,
         seconds=0.01, ranking=("clip",), best_of=8, complete=going_on, knobs=(
-            GUIDANCE,
+            guidance(2),
             Knob("temperature", "T", "of the choice of codes: 0 takes the likeliest, 1 is as "
                                      "learnt (default 1)"),
             Knob("top_k", "K", "choose among the K likeliest codes", 1, 10 ** 6, whole=True),
