@@ -229,9 +229,9 @@ def parameters_that_look_small(g: Generator) -> tuple:
 
 
 def parameters_of_one_layer(g: Generator) -> tuple:
-    """One matrix that is not float32: a number may take two bytes, or eight."""
+    """Not float32: a number may take two bytes, or eight. The first tensor is not the largest."""
     a, b = (torch.randperm(6, generator=g)[:2] + 3).tolist()
-    return ([torch.ones(a, b, dtype=torch.float16), torch.ones(b, dtype=torch.float64)],)
+    return ([torch.ones(b, dtype=torch.float64), torch.ones(a, b, dtype=torch.float16)],)
 
 
 def in_eighths(shapes, g: Generator) -> list[Tensor]:
