@@ -5,7 +5,8 @@ idea        Draw a batch, compute the loss, go downhill, look. Around these four
             habits that make a run trustworthy: the learning rate warms up and decays, gradients
             are clipped, an average of the weights is kept (it draws better pictures than the last
             weights do), every random number comes from one seed, and a run can be stopped with
-            Ctrl-C at any step and goes on from there to the same result, bit for bit.
+            Ctrl-C at any step and goes on from there to the same result, bit for bit. Once a minute
+            it saves itself, so a power cut costs no more than that.
 equation    theta <- theta - lr * AdamW(grad);    average <- decay * average + (1 - decay) theta
 paper       AdamW: Loshchilov & Hutter 2019, arXiv:1711.05101; the average: DDPM, appendix B
 left out    several GPUs, gradient accumulation
@@ -17,18 +18,30 @@ import signal
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterable
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Generator, Tensor, nn
 from tqdm import tqdm
 
-from minidalle.checkpoint import FORMAT, draw_curve, fill, read_checkpoint, write, write_log
+from minidalle.checkpoint import (
+    FORMAT,
+    alone,
+    fill,
+    not_whole,
+    plain,
+    read_checkpoint,
+    save_state,
+    sweep,
+    write_beside,
+)
 
 BUDGETS = ("smoke", "cpu", "gpu")
+SAVE_EVERY = 60                # seconds: as much is lost, at most, when the power goes
 
 
 # ---- where and how much ---------------------------------------------------------------------
@@ -62,7 +75,7 @@ def choose_budget(name: str | None = None, device: torch.device | None = None) -
 
 def seeded(seed: int, device="cpu") -> Generator:
     """A source of random numbers on the device that depends on the seed alone."""
-    return Generator(device=device).manual_seed(seed)
+    return Generator(device=device).manual_seed(int(seed))
 
 
 def seeded_each(seed: int, numbers: Iterable[int]) -> list[Generator]:
@@ -74,7 +87,8 @@ def seeded_each(seed: int, numbers: Iterable[int]) -> list[Generator]:
 
 def autocast(device: torch.device):
     """bf16 where the hardware multiplies it (it halves the time there); elsewhere nothing."""
-    if device.type == "cuda" and torch.cuda.is_bf16_supported():
+    # is_bf16_supported() says yes where bf16 is only emulated; Ampere (8.0) has the units
+    if device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0):
         return torch.autocast("cuda", dtype=torch.bfloat16)
     if device.type == "cpu" and {"avx512_bf16", "amx_bf16"} & _cpu_flags():
         return torch.autocast("cpu", dtype=torch.bfloat16)
@@ -125,34 +139,45 @@ def fit(model: nn.Module, make_batch: Callable[[int, Generator], object], config
     """Train the model where it lies and return it, with averaged weights, in eval mode.
 
     make_batch(n, generator) -> whatever `model.loss(batch, generator)` takes. With a path, the
-    checkpoint, a CSV log and a picture of the loss curve are written there at the end and at
-    Ctrl-C, and a run that was stopped goes on where it was. `settings` is stored with it and
-    must agree with that of a checkpoint found there (ValueError).
+    checkpoint, a CSV log and a picture of the loss curve are written there at the end and when the
+    run is stopped, and a stopped run goes on where it was. `settings` is stored with it and must
+    agree with that of a checkpoint found there (ValueError).
     """
+    with alone(path) if path else nullcontext():
+        config = replace(config, **plain(asdict(config), "config"))
+        return _fit(model, make_batch, config, seed, path, plain(settings or {}, "settings"))
+
+
+def _fit(model: nn.Module, make_batch: Callable, config: FitConfig, seed: int, path: Path | None,
+         settings: dict) -> nn.Module:
     device = next(model.parameters()).device
     generator = seeded(seed, device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.lr,
                                   weight_decay=config.weight_decay, betas=(0.9, 0.99))
-    run = Run(model, copy.deepcopy(model), optimizer, generator, settings or {})
-    if path is not None and path.exists():
-        run.resume(path)
-    name = path.stem if path else type(model).__name__
-    with stop_between_steps() as stopped, progress(config.steps, name, run.step) as bar:
-        model.train()
-        while run.step < config.steps and not stopped.is_set():
-            lr = learning_rate(run.step, config)
-            batch = make_batch(config.batch, generator)
-            with autocast(device):
-                loss = model.loss(batch, generator)
-            descend(loss, model, optimizer, lr, config.clip)
-            update_average(run.average, model, run.step, config.decay)
-            run.step += 1
-            if run.step % run.log_every == 0 or run.step == config.steps:
-                run.note(loss.item(), lr, bar)
-            bar.update()
-    model.eval()
+    run = Run(model, copy.deepcopy(model), optimizer, generator, settings)
     if path is not None:
-        run.save(path, finished=run.step == config.steps)
+        run.prepare(path, config.steps)
+    name = path.stem if path else type(model).__name__
+    with stop_between_steps() as stopped:
+        with progress(config.steps, name, run.step) as bar:
+            model.train()
+            while run.step < config.steps and not stopped.is_set():
+                lr = learning_rate(run.step, config)
+                batch = make_batch(config.batch, generator)
+                with autocast(device):
+                    loss = model.loss(batch, generator)
+                descend(loss, model, optimizer, lr, config.clip)
+                update_average(run.average, model, run.step, config.decay)
+                run.step += 1
+                if run.step % run.log_every == 0 or run.step == config.steps:
+                    run.note(loss.item(), lr, bar)
+                if path is not None and run.step < config.steps and run.due():
+                    run.save(path)
+                bar.update()
+        model.eval()
+        if path is not None:
+            run.save(path, finished=run.step == config.steps)
+            write_beside(path, run.state(finished=True))
     if stopped.is_set():
         raise KeyboardInterrupt(f"stopped at step {run.step} of {config.steps}")
     model.load_state_dict(run.average.state_dict())
@@ -173,7 +198,9 @@ def descend(loss: Tensor, model: nn.Module, optimizer, lr: float, clip: float) -
 
 @contextmanager
 def stop_between_steps():
-    """Ctrl-C inside sets the event and lets the step finish; a second Ctrl-C is obeyed at once."""
+    """Ctrl-C inside sets the event and lets the step finish; a second one is obeyed at once. So it
+    is with the signals of `kill` and of a terminal that is closed, unless they are ignored (nohup).
+    """
     stopped = threading.Event()
 
     def ask(signum, frame):
@@ -184,19 +211,60 @@ def stop_between_steps():
     if threading.current_thread() is not threading.main_thread():
         yield stopped          # only the main thread may receive signals
         return
-    before = signal.signal(signal.SIGINT, ask)
+    names = (getattr(signal, name, None) for name in ("SIGINT", "SIGTERM", "SIGHUP"))
+    before = {name: signal.getsignal(name) for name in names if name is not None}
+    for name in [name for name, does in before.items() if does is signal.SIG_IGN]:
+        del before[name]
+    for name in before:
+        signal.signal(name, ask)
     try:
         yield stopped
     finally:
-        signal.signal(signal.SIGINT, before)
+        for name, does in before.items():
+            signal.signal(name, does)
+
+
+class Lasting:
+    """A stream that may break off, as in `2>&1 | head -1`: then what is said is lost, and nothing
+    else. Not even the last flush, when Python ends, fails."""
+
+    def __init__(self, stream):
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        with self._whatever_comes():
+            self.stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with self._whatever_comes():
+            self.stream.flush()
+
+    @contextmanager
+    def _whatever_comes(self):
+        try:
+            yield
+        except UnicodeError:
+            raise
+        except (OSError, ValueError):          # a full disk, a closed pipe; a closed stream
+            with suppress(OSError, ValueError, AttributeError):
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, self.stream.fileno())
+                os.close(nowhere)
+
+    def __getattr__(self, name: str):
+        return getattr(self.stream, name)
 
 
 def progress(total: int, label: str, start: int = 0) -> tqdm:
-    """The one progress bar: plain text, silent with MINIDALLE_QUIET=1, calm in a log file."""
-    quiet = os.environ.get("MINIDALLE_QUIET") == "1"
-    calm = 0.2 if sys.stderr.isatty() else 15
+    """The one progress bar: plain text, silent with MINIDALLE_QUIET=1, calm in a log file. In a
+    notebook it stands among the other output: there stderr looks like an error."""
+    notebook = type(sys.stdout).__module__.startswith("ipykernel")
+    file = sys.stdout if notebook else sys.stderr
+    quiet = file is None or file.closed or os.environ.get("MINIDALLE_QUIET") == "1"
+    calm = 0.2 if notebook or not quiet and file.isatty() else 15
     return tqdm(total=total, desc=label, initial=start, disable=quiet, mininterval=calm,
-                ncols=88, file=sys.stderr)
+                ncols=88, file=None if quiet else Lasting(file))
 
 
 # ---- what is kept of a run ------------------------------------------------------------------
@@ -209,6 +277,7 @@ class Run:
         self.generator, self.settings = generator, settings
         self.step, self.log, self.log_every = 0, [], 10
         self.began, self.before = time.perf_counter(), 0.0
+        self.saved = self.began
 
     def seconds(self) -> float:
         """Seconds of training so far, those before an interruption included."""
@@ -216,7 +285,7 @@ class Run:
 
     def watch(self) -> dict[str, float]:
         """What the model has to say of itself beside its loss, if anything."""
-        return self.model.watch() if hasattr(self.model, "watch") else {}
+        return plain(self.model.watch() if hasattr(self.model, "watch") else {}, "watch()")
 
     def note(self, loss: float, lr: float, bar: tqdm) -> None:
         more = self.watch()
@@ -225,26 +294,55 @@ class Run:
         bar.set_postfix(loss=f"{loss:.4f}", refresh=False,
                         **{name: f"{value:.4g}" for name, value in more.items()})
 
-    def save(self, path: Path, finished: bool) -> None:
-        """Checkpoint, log and curve. Only an unfinished run keeps what is needed to go on."""
+    def state(self, finished: bool) -> dict:
+        """What is kept. Only an unfinished run keeps what is needed to go on."""
         state = {"format": FORMAT, "settings": self.settings, "step": self.step, "log": self.log,
-                 "seconds": self.seconds(), "finished": finished,
-                 "model": self.average.state_dict()}
+                 "watched": list(self.watch()) if self.log else [], "seconds": self.seconds(),
+                 "finished": finished, "model": self.average.state_dict()}
         if not finished:
             state["resume"] = {"model": self.model.state_dict(),
                                "optimizer": self.optimizer.state_dict(),
                                "generator": self.generator.get_state()}
-        write(path, lambda temporary: torch.save(state, temporary))
-        columns = ["step", "loss", "lr", "seconds", *self.watch()]
-        write_log(path.with_suffix(".csv"), columns, self.log)
-        draw_curve(path.with_suffix(".png"), self.log)
+        return state
 
-    def resume(self, path: Path) -> None:
-        """Take up a run where its checkpoint left it."""
+    def due(self) -> bool:
+        """Is it time to save?"""
+        return time.perf_counter() - self.saved > SAVE_EVERY
+
+    def save(self, path: Path, finished: bool = False) -> None:
+        save_state(path, self.state(finished))
+        self.saved = time.perf_counter()
+
+    def prepare(self, path: Path, steps: int) -> None:
+        """Take up a run where its checkpoint left it, and find out now, not after the training,
+        whether what comes of it can be kept."""
+        sweep(path)
+        if path.exists():
+            self.resume(path, steps)
+        if self.step < steps:
+            save_state(path, self.state(finished=False), keep=False)
+
+    def resume(self, path: Path, steps: int) -> None:
         state = read_checkpoint(path, self.settings)
+        if state["step"] > steps or state["finished"] and state["step"] < steps:
+            raise ValueError(f"{path} was trained for {state['step']} steps and this run has "
+                             f"{steps}, but a finished run keeps nothing to go on with; train anew "
+                             "with --fresh, or choose another --out")
         fill(self.average, state["model"], path)
         self.step, self.log, self.before = state["step"], state["log"], state["seconds"]
         if "resume" in state:
-            self.model.load_state_dict(state["resume"]["model"])
-            self.optimizer.load_state_dict(state["resume"]["optimizer"])
-            self.generator.set_state(state["resume"]["generator"])
+            self.take_up(path, state["resume"])
+
+    def take_up(self, path: Path, state: dict) -> None:
+        """What an unfinished run needs to go on, to the bit if it is on the same kind of device."""
+        fill(self.model, state["model"], path)
+        try:
+            self.optimizer.load_state_dict(state["optimizer"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(not_whole(path, "its optimizer is wrong")) from error
+        try:
+            self.generator.set_state(state["generator"])
+        except (RuntimeError, TypeError):      # that of a GPU does not fit a CPU
+            self.generator.manual_seed(self.generator.initial_seed() + self.step)
+            warnings.warn(f"{path} was begun on another kind of device, so from step {self.step} "
+                          "on other random numbers are drawn than there", stacklevel=2)

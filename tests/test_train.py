@@ -1,8 +1,11 @@
 """The loop: it resumes to the bit, its averages and rates follow the formulas, files are whole."""
 import csv
+import io
 import os
 import re
 import signal
+import sys
+import warnings
 
 import pytest
 import torch
@@ -272,6 +275,142 @@ def test_seconds_go_on_where_the_stopped_run_left_them(tmp_path):
     torch.save({**read_checkpoint(path), "seconds": 5000.0}, path)
     fit(new_line(), batches, CONFIG, path=path)
     assert 5000 < read_checkpoint(path)["seconds"] < 5100
+
+
+@pytest.mark.parametrize("steps", [39, 41, 400])
+def test_a_finished_run_is_not_trained_for_more_or_fewer_steps_and_says_so(tmp_path, steps):
+    """It keeps nothing to go on with; before, more steps began anew beside the loaded average."""
+    path = tmp_path / "line.pt"
+    fit(new_line(), batches, CONFIG, path=path)
+    kept = path.read_bytes()
+    with pytest.raises(ValueError, match=f"was trained for 40 steps and this run has {steps}"):
+        fit(new_line(), batches, FitConfig(steps, 16, 1e-2, decay=0.9), path=path)
+    assert path.read_bytes() == kept
+
+
+def test_saving_now_and_then_changes_no_bit_and_a_kill_loses_only_what_came_after(
+        tmp_path, monkeypatch):
+    """After every step; killed at step 23, where nothing more is written."""
+    whole, path = fit(new_line(), batches, CONFIG, path=tmp_path / "whole.pt"), tmp_path / "line.pt"
+    monkeypatch.setattr(train, "SAVE_EVERY", 0)
+    count, saved = iter(range(100)), []
+
+    def killed(n, generator):
+        if path.exists():
+            saved.append(read_checkpoint(path)["step"])
+        if next(count) == 23:
+            raise SystemError("power is gone")
+        return batches(n, generator)
+    with pytest.raises(SystemError):
+        fit(new_line(), killed, CONFIG, path=path)
+    assert saved == list(range(1, 24)) and not read_checkpoint(path)["finished"]
+    assert same(whole, fit(new_line(seed=5), batches, CONFIG, path=path))
+
+
+def test_a_short_run_saves_itself_only_at_its_end(tmp_path, monkeypatch):
+    saved, save = [], train.save_state
+    monkeypatch.setattr(train, "save_state", lambda path, state, keep=True: saved.append(
+        (state["step"], keep)) or save(path, state, keep))
+    fit(new_line(), batches, CONFIG, path=tmp_path / "line.pt")
+    assert saved == [(0, False), (40, True)]                   # the first one only tries
+
+
+def test_what_cannot_be_kept_is_found_out_before_the_training(tmp_path, monkeypatch):
+    def full(state, file):
+        raise RuntimeError("no space left")
+
+    def none(n, generator):
+        raise AssertionError("trained")
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(OSError, match="line.pt cannot be written .no space left"):
+        fit(new_line(), none, CONFIG, path=tmp_path / "line.pt")
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "line.pt").mkdir()
+    with pytest.raises(ValueError, match="line.pt is no file"):
+        fit(new_line(), none, CONFIG, path=tmp_path / "line.pt")
+
+
+def test_a_run_of_a_gpu_goes_on_here_with_other_random_numbers_and_a_note(tmp_path):
+    """The state of a GPU's generator has 16 bytes, that of a CPU's 5,056."""
+    path = tmp_path / "line.pt"
+    with pytest.raises(KeyboardInterrupt):
+        fit(new_line(), interrupted_batches(9), CONFIG, path=path)
+    state = read_checkpoint(path)
+    del state["sha256"]
+    state["resume"]["generator"] = torch.zeros(16, dtype=torch.uint8)
+    torch.save(state, path)
+    with pytest.warns(UserWarning, match="begun on another kind of device, so from step 10 on"):
+        assert fit(new_line(), batches, CONFIG, path=path).training is False
+    assert read_checkpoint(path)["step"] == 40 and read_checkpoint(path)["finished"]
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_each_signal_to_end_stops_between_steps_and_a_second_one_is_obeyed(name):
+    number = getattr(signal, name)
+    before = signal.getsignal(number)
+    with pytest.raises(KeyboardInterrupt), train.stop_between_steps() as stopped:
+        signal.raise_signal(number)
+        assert stopped.is_set()
+        signal.raise_signal(number)
+        raise AssertionError("the second one was swallowed")
+    assert signal.getsignal(number) is before
+
+
+def test_a_signal_that_is_ignored_as_under_nohup_stays_ignored():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with train.stop_between_steps() as stopped:
+            signal.raise_signal(signal.SIGHUP)
+            assert not stopped.is_set()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+class Notebook(io.StringIO):
+    """A stream as a notebook has it."""
+    __module__ = "ipykernel.iostream"
+
+
+def test_in_a_notebook_the_bar_stands_in_stdout_and_in_a_terminal_in_stderr(monkeypatch, capsys):
+    monkeypatch.delenv("MINIDALLE_QUIET", raising=False)
+    fit(new_line(), batches, FitConfig(steps=3, batch=4))
+    assert "Line: 100%" in capsys.readouterr().err
+    out, err = Notebook(), Notebook()
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setattr(sys, "stderr", err)
+    fit(new_line(), batches, FitConfig(steps=3, batch=4))
+    assert "Line: 100%" in out.getvalue() and err.getvalue() == ""
+
+
+@pytest.mark.parametrize("stream", [None, "full", "closed"])
+def test_a_stream_that_is_not_there_full_or_closed_ends_no_training(tmp_path, monkeypatch, stream):
+    monkeypatch.delenv("MINIDALLE_QUIET", raising=False)
+    file = stream and open("/dev/full" if stream == "full" else tmp_path / "x", "w")
+    if stream == "closed":
+        file.close()
+    monkeypatch.setattr(sys, "stderr", file)
+    fit(new_line(), batches, CONFIG, path=tmp_path / "line.pt")
+    assert read_checkpoint(tmp_path / "line.pt")["finished"]
+    if file:
+        file.close()                                           # the last flush fails no more
+
+
+@pytest.mark.parametrize("kind, flags, capability, expected", [
+    ("cpu", {"avx512_bf16"}, None, torch.bfloat16), ("cpu", {"amx_bf16"}, None, torch.bfloat16),
+    ("cpu", {"avx512f", "avx2"}, None, None), ("cpu", set(), (9, 0), None),
+    ("cuda", set(), (8, 0), torch.bfloat16), ("cuda", set(), (9, 0), torch.bfloat16),
+    ("cuda", {"amx_bf16"}, (7, 5), None), ("mps", {"amx_bf16"}, None, None)])
+def test_bf16_is_taken_only_where_units_for_it_are(
+        monkeypatch, kind, flags, capability, expected):
+    """With pretended devices; the T4 (7.5) only emulates it, though torch says that it has it."""
+    monkeypatch.setattr(train, "_cpu_flags", lambda: flags)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda *args: True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")                        # no GPU is here
+        made = train.autocast(torch.device(kind))
+    assert getattr(made, "fast_dtype", None) == expected
+    assert getattr(made, "device", kind) == kind
 
 
 def test_a_second_ctrl_c_is_obeyed_at_once():

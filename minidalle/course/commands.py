@@ -1,9 +1,11 @@
 """The command line of the course, checks | grade, and with it the whole one."""
 import json
+import os
 import sys
 from itertools import groupby
 from operator import itemgetter
 
+from minidalle.train import Lasting
 from minidalle.workshop import commands
 
 
@@ -55,7 +57,14 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def start() -> None:
-    """As `python -m minidalle` calls it: main(), in a terminal that may lack Chinese."""
-    for stream in (sys.stdout, sys.stderr):
+    """As `python -m minidalle` calls it: main(), in a terminal that may lack Chinese, break off
+    (`| head -1`), or not be there at all (`>&-`)."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name) or open(os.devnull, "w")
         stream.reconfigure(errors="backslashreplace")
-    sys.exit(main())
+        setattr(sys, name, Lasting(stream))
+    try:
+        sys.exit(main())
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()

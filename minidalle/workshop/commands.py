@@ -311,10 +311,8 @@ def main(arguments: list[str] | None = None, others: dict[str, Callable] = Mappi
         print(f"minidalle: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:
-        again = "the same command"
-        if getattr(args, "fresh", False):              # which not every command has
-            again = f"without --fresh, {again}"
-        print(f"minidalle: {str(stop) or 'stopped'}; {again} goes on from here", file=sys.stderr)
+        print(f"minidalle: {str(stop) or 'stopped'}; the same command goes on from here",
+              file=sys.stderr)
         return 130
 
 

@@ -234,25 +234,35 @@ class Workshop:
             seconds = round(SECONDS[stage] * STRETCH[self.data] * self.share)
             about = f", about {seconds} s on two CPU cores" if self.budget == "cpu" else ""
             self.say(f"{stage}: {PURPOSE[stage]}; training {fits.steps} steps{about}")
-            with in_place_of(path) if self.fresh else nullcontext(path) as place:
+            anew = self.fresh or waiting(path).exists()        # or one that was stopped
+            with in_place_of(path, settings) if anew else nullcontext(path) as place:
                 fit(model, batch, fits, self.seed, place, settings)
         self.seconds[stage] = read_checkpoint(path)["seconds"]
         self.models[stage] = model.requires_grad_(False)
         return model
 
 
+def waiting(path: Path) -> Path:
+    """Where a model is trained that shall take the place of this one."""
+    return path.parent / "new" / path.name
+
+
 @contextmanager
-def in_place_of(path: Path):
-    """Where to train a model anew: only what was written there, at the end or at Ctrl-C, takes the
-    place of the old one."""
-    new = path.parent / "new" / path.name
-    new.unlink(missing_ok=True)
+def in_place_of(path: Path, settings: dict):
+    """Where to train a model anew: only when it is finished it takes the place of the old one. One
+    that was stopped waits beside it, and the next training anew with these settings goes on."""
+    new = waiting(path)
+    try:
+        read_checkpoint(new, settings)
+    except (ValueError, FileNotFoundError):
+        with suppress(FileNotFoundError):
+            new.unlink()
     try:
         yield new
-    finally:
         for file in new.parent.glob(f"{path.stem}.*"):
             os.replace(file, path.with_suffix(file.suffix))
-        with suppress(OSError):
+    finally:
+        with suppress(OSError):                # it stays where something waits in it
             new.parent.rmdir()
 
 

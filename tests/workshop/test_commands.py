@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 import warnings
 from pathlib import Path
 from urllib.error import URLError
@@ -157,7 +158,9 @@ def test_train_trains_a_stage_of_any_road_and_what_it_needs_or_a_whole_road(
 
     def fit(model, batch, config, seed, path, settings):
         trained.append(path.stem)
-        write(path, lambda part: torch.save({"format": FORMAT, "settings": {}, "seconds": 0}, part))
+        state = {"format": FORMAT, "settings": {}, "step": 0, "log": [], "seconds": 0,
+                 "finished": True, "model": {}}
+        write(path, lambda part: torch.save(state, part))
         return model.eval()
     monkeypatch.setattr(recipes, "fit", fit)
     assert call("train", *words, out=tmp_path) == 0 and trained == stages
@@ -618,6 +621,7 @@ def test_a_prior_that_learned_from_another_clip_is_refused_by_that_clip(runs, ca
     path = runs / "drawn-smoke-0" / "clip.pt"
     state = read_checkpoint(path)
     next(iter(state["model"].values())).view(-1)[0] += 1
+    del state["sha256"]                                        # or it would be called damaged
     torch.save(state, path)
     assert call("draw", SEVEN, out=runs) == 2
     error = capsys.readouterr().err.splitlines()[-1]
@@ -742,38 +746,38 @@ def test_ctrl_c_ends_with_130_and_the_same_command_goes_on_to_the_same_bits(
     assert same_weights(path, smoke.models / "clip.pt")
 
 
-def test_a_fresh_training_that_was_stopped_goes_on_without_fresh_and_nothing_else_is_lost(
+def test_a_fresh_training_that_was_stopped_leaves_the_finished_model_and_goes_on_to_the_same_bits(
         runs, monkeypatch, capsys):
-    """Stopped at the second of four steps, over a trained CLIP; then the same bits as ever."""
+    """Stopped at the second of four steps, over a trained CLIP; a command without --fresh uses the
+    old one, the same command takes the new one up, and nothing else is lost."""
     path, batch, count = runs / "drawn-smoke-0" / "clip.pt", data.Digits.batch, iter(range(100))
-    whole = path.read_bytes()
-    names = sorted(file.name for file in path.parent.iterdir())
+    old = {file: file.read_bytes() for file in path.parent.iterdir()}
+    shutil.copy(path, before := runs.parent / "before.pt")
 
     def interrupted(self, *args):
-        assert next(count) > 1 or path.read_bytes() == whole   # while it trains, the old one stays
-        if next(count) > 1:
+        if next(count) == 1:
             os.kill(os.getpid(), signal.SIGINT)
         return batch(self, *args)
     monkeypatch.setattr(data.Digits, "batch", interrupted)
-    assert main(["train", "clip", "--fresh", "--budget", "smoke", "--device", "cpu", "--out",
-                 str(runs)]) == 130
-    assert "without --fresh, the same command goes on from here" in capsys.readouterr().err
-    state = read_checkpoint(path)
+    fresh = ["train", "clip", "--fresh", "--budget", "smoke", "--device", "cpu", "--out", str(runs)]
+    assert main(fresh) == 130
+    assert "stopped at step 2 of 4; the same command goes on from here" in capsys.readouterr().err
+    assert all(file.read_bytes() == text for file, text in old.items())
+    state = read_checkpoint(path.parent / "new" / "clip.pt")
     assert not state["finished"] and state["step"] == 2
-    assert sorted(file.name for file in path.parent.iterdir()) == names
-    monkeypatch.setattr(data.Digits, "batch", batch)
-    before = runs.parent / "before.pt"
-    before.write_bytes(whole)
-    assert call("train", "clip", out=runs) == 0 and same_weights(path, before)
+    assert call("train", "clip", out=runs) == 0 and path.read_bytes() == old[path]
+    assert main(fresh) == 0 and next(count) == 2 + 2 + 0       # two steps were left
+    assert same_weights(path, before) and path.read_bytes() != old[path]
+    assert sorted(path.parent.iterdir()) == sorted(old)
 
 
-def test_ctrl_c_during_fresh_says_that_without_it_the_run_goes_on(tmp_path, monkeypatch, capsys):
+def test_ctrl_c_during_fresh_says_that_the_run_goes_on(tmp_path, monkeypatch, capsys):
     def stop(*args):
         raise KeyboardInterrupt
     monkeypatch.setattr(data.Digits, "batch", stop)
     assert main(["train", "clip", "--fresh", "--budget", "smoke", "--out", str(tmp_path)]) == 130
     said = capsys.readouterr().err
-    assert "minidalle: stopped; without --fresh, the same command goes on" in said
+    assert "minidalle: stopped; the same command goes on" in said
 
 
 def test_ctrl_c_in_a_process_of_its_own_ends_with_130_and_no_traceback(tmp_path):
@@ -787,6 +791,46 @@ def test_ctrl_c_in_a_process_of_its_own_ends_with_130_and_no_traceback(tmp_path)
         _, error = process.communicate(timeout=60)
     assert process.returncode == 130 and "Traceback" not in error
     assert "the same command goes on from here" in error
+
+
+HUGE = ["--budget", "cpu", "--device", "cpu", "--out"]        # minutes of training
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_kill_and_a_closed_terminal_save_as_ctrl_c_does(tmp_path, name):
+    words = [sys.executable, "-m", "minidalle", "train", "judge", *HUGE, str(tmp_path)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                          env={**ENVIRONMENT, "PYTHONUNBUFFERED": "1"}) as process:
+        process.stderr.read(len("judge: "))                    # the bar is there: it trains
+        process.send_signal(getattr(signal, name))
+        _, error = process.communicate(timeout=60)
+    assert process.returncode == 130 and "Traceback" not in error
+    [path] = tmp_path.rglob("judge.pt")
+    assert read_checkpoint(path)["step"] > 0 and not read_checkpoint(path)["finished"]
+
+
+@pytest.mark.parametrize("streams", ["2>&1 | head -1", "2>/dev/full", ">/dev/full", ">&-", "2>&-",
+                                     ">&- 2>&-", "| true"])
+def test_a_stream_that_breaks_off_ends_no_training_and_gives_no_traceback(tmp_path, streams):
+    line = f"{sys.executable} -m minidalle train clip --budget smoke --device cpu --out {tmp_path}"
+    done = subprocess.run(["bash", "-c", f"{line} {streams}; echo ${{PIPESTATUS[0]}} > "
+                           f"{tmp_path}/code"], capture_output=True, text=True, env=ENVIRONMENT)
+    assert (tmp_path / "code").read_text() == "0\n" and read_checkpoint(
+        tmp_path / "drawn-smoke-0" / "clip.pt")["finished"]
+    assert not re.search("Traceback|Error|Exception", done.stdout + done.stderr)
+
+
+@pytest.mark.parametrize("seconds", [0.2, 0.6])
+def test_ctrl_c_in_the_first_second_is_quiet(seconds):
+    """While Python and torch are still being read; on a fast machine the help may be out by then.
+    """
+    words = [sys.executable, "-m", "minidalle", "--help"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                          env=ENVIRONMENT) as process:
+        time.sleep(seconds)
+        process.send_signal(signal.SIGINT)
+        out, error = process.communicate(timeout=60)
+    assert error == "" and process.returncode in (130, 0) and (process.returncode == 130 or out)
 
 
 # ---- in a process of its own ----------------------------------------------------------------
