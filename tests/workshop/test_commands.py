@@ -796,21 +796,19 @@ def test_ctrl_c_in_a_process_of_its_own_ends_with_130_and_no_traceback(tmp_path)
 HUGE = ["--budget", "cpu", "--device", "cpu", "--out"]        # minutes of training
 
 
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
-def test_kill_and_a_closed_terminal_save_as_ctrl_c_does(tmp_path, name):
+def test_kill_saves_as_ctrl_c_does(tmp_path):
     words = [sys.executable, "-m", "minidalle", "train", "judge", *HUGE, str(tmp_path)]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                           env={**ENVIRONMENT, "PYTHONUNBUFFERED": "1"}) as process:
         process.stderr.read(len("judge: "))                    # the bar is there: it trains
-        process.send_signal(getattr(signal, name))
+        process.send_signal(signal.SIGTERM)
         _, error = process.communicate(timeout=60)
     assert process.returncode == 130 and "Traceback" not in error
     [path] = tmp_path.rglob("judge.pt")
     assert read_checkpoint(path)["step"] > 0 and not read_checkpoint(path)["finished"]
 
 
-@pytest.mark.parametrize("streams", ["2>&1 | head -1", "2>/dev/full", ">/dev/full", ">&-", "2>&-",
-                                     ">&- 2>&-", "| true"])
+@pytest.mark.parametrize("streams", ["2>&1 | head -1", "2>/dev/full", ">&- 2>&-", "| true"])
 def test_a_stream_that_breaks_off_ends_no_training_and_gives_no_traceback(tmp_path, streams):
     line = f"{sys.executable} -m minidalle train clip --budget smoke --device cpu --out {tmp_path}"
     done = subprocess.run(["bash", "-c", f"{line} {streams}; echo ${{PIPESTATUS[0]}} > "
@@ -820,14 +818,13 @@ def test_a_stream_that_breaks_off_ends_no_training_and_gives_no_traceback(tmp_pa
     assert not re.search("Traceback|Error|Exception", done.stdout + done.stderr)
 
 
-@pytest.mark.parametrize("seconds", [0.2, 0.6])
-def test_ctrl_c_in_the_first_second_is_quiet(seconds):
+def test_ctrl_c_in_the_first_second_is_quiet():
     """While Python and torch are still being read; on a fast machine the help may be out by then.
     """
     words = [sys.executable, "-m", "minidalle", "--help"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                           env=ENVIRONMENT) as process:
-        time.sleep(seconds)
+        time.sleep(0.4)
         process.send_signal(signal.SIGINT)
         out, error = process.communicate(timeout=60)
     assert error == "" and process.returncode in (130, 0) and (process.returncode == 130 or out)
