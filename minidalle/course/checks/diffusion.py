@@ -5,6 +5,8 @@ idea        A wrong weight still gives a picture with noise on it, so every chec
             the schedule, and batches as long as a picture is wide: there a weight that lands on
             the rows or columns in place of the samples raises no error.
 """
+from dataclasses import replace
+
 import torch
 from torch import Generator, Tensor
 
@@ -15,23 +17,32 @@ from minidalle.diffusion import V, mix
 LESSON = "10_diffusion"
 
 
+def in_section(section: int, *mistakes: Mistake) -> tuple[Mistake, ...]:
+    """The mistakes, and behind each message the section of the lesson to read again."""
+    return tuple(replace(one, message=f"{one.message[:-1]} (section {section} of the lesson)"
+                         f"{one.message[-1]}") for one in mistakes)
+
+
 def wide(weight: Tensor, x: Tensor) -> Tensor:
     """weight (B,) -> (B,1,...), one for each sample of x (B,...)."""
     return weight.view(-1, *[1] * (x.dim() - 1))
 
 
-def table(g: Generator, T: int, last: float | None = None) -> Tensor:
-    """alpha_bar (T,) with steps of unequal size; the last one can have a beta of its own."""
+def table(g: Generator, T: int, last: float | None = None, gentle: bool = False) -> Tensor:
+    """alpha_bar (T,) with steps of unequal size; the last one can have a beta of its own. A gentle
+    one begins as real ones do: two tiny betas, powers of two, so that float32 divides exactly."""
     beta = 0.05 + 0.35 * torch.rand(T, generator=g)
+    if gentle:
+        beta[:2] = 2.0 ** -10
     if last is not None:
         beta[-1] = last
     return (1 - beta).cumprod(dim=0)
 
 
 def steps(g: Generator, B: int, T: int) -> Tensor:
-    """t (B,) in random order: the first step, the last, one between, and any others."""
+    """t (B,) in random order: the last step, the first two, and any others."""
     t = torch.randint(T, (B,), generator=g)
-    known = torch.tensor([T - 1, T // 2, 0])[:B]
+    known = torch.tensor([T - 1, 1 % T, 0])[:B]
     t[:len(known)] = known
     return t[torch.randperm(B, generator=g)]
 
@@ -41,17 +52,19 @@ def normal(g: Generator, *shape: int, scale: float = 1.0) -> Tensor:
 
 
 def noised_batch(g: Generator, *shape: int, T: int = 9, scale: float = 1.0,
-                 last: float | None = None) -> tuple:
-    """x_0, t, eps, alpha_bar."""
-    return (normal(g, *shape, scale=scale), steps(g, shape[0], T), normal(g, *shape),
-            table(g, T, last))
+                 last: float | None = None, gentle: bool = False) -> tuple:
+    """x_0, t, eps, alpha_bar. The data of the first step reaches far: nothing may be clipped."""
+    x_0, t = normal(g, *shape, scale=scale), steps(g, shape[0], T)
+    x_0[t.argmin()] += 100 * (torch.arange(x_0[0].numel()) == 0).view(x_0[0].shape)
+    return x_0, t, normal(g, *shape), table(g, T, last, gentle)
 
 
 # ---- noise in one leap
 
 def add_noise(x_0: Tensor, t: Tensor, eps: Tensor, alpha_bar: Tensor) -> Tensor:
-    """x_0 (B,...), t (B,) counted from 0, eps like x_0, alpha_bar (T,) -> x_t like x_0."""
-    return mix(x_0, eps, wide(alpha_bar[t], x_0))
+    """x_0 (B,...), t (B,) counted from 0, eps like x_0, alpha_bar (T,) -> x_t like x_0.
+    Gradients pass to x_0 and eps; the table learns nothing."""
+    return mix(x_0, eps, wide(alpha_bar.detach()[t], x_0))
 
 
 def mixed_with(data, noise, number=lambda t: t):
@@ -70,7 +83,7 @@ def one_step(alpha_bar: Tensor) -> Tensor:
 def noise_inputs(g: Generator) -> tuple:
     """Pictures as high and as wide as the batch is long; bright data."""
     B = between(3, 5, g)
-    return noised_batch(g, B, 2, B, B, scale=5.0)
+    return noised_batch(g, B, 2, B, B, scale=5.0, gentle=True)
 
 
 def square_noise_inputs(g: Generator) -> tuple:
@@ -97,7 +110,7 @@ def number_noise_inputs(g: Generator) -> tuple:
 ADD_NOISE = Exercise(
     "diffusion.add_noise", LESSON, 2, add_noise,
     (noise_inputs, square_noise_inputs, vector_noise_inputs, single_noise_inputs,
-     number_noise_inputs), (
+     number_noise_inputs), in_section(1,
         Mistake(
             "the single step's formula",
             "You use alpha (or 1 - beta) of the single step t: that is what one step does to "
@@ -159,7 +172,44 @@ ADD_NOISE = Exercise(
             "You give the weights the shape (B, 1, 1, 1), and that fits pictures (B,C,H,W) only. "
             "The number of 1s in (B, 1, ...) depends on x_0.dim().",
             lambda x_0, t, eps, alpha_bar: mix(x_0, eps, alpha_bar[t].view(-1, 1, 1, 1))),
-    ), "each sample noised to its own step, in any shape")
+        Mistake(
+            "data at full strength",
+            "You leave the data as it is and only add noise. The mixture would grow, and the last "
+            "step would still show the picture: the data is weighed with sqrt(alpha_bar).",
+            mixed_with(torch.ones_like, lambda now: (1 - now).sqrt())),
+        Mistake(
+            "noise taken away",
+            "You take the noise away from the data. It is added: with a minus, eps would be the "
+            "wrong answer for the network to learn.",
+            mixed_with(lambda now: now.sqrt(), lambda now: -(1 - now).sqrt())),
+        Mistake(
+            "one step too late",
+            "You look up alpha_bar[t + 1], one entry too late. Steps are counted from 0 here, and "
+            "alpha_bar[0] belongs to step 0.",
+            lambda x_0, t, eps, alpha_bar: add_noise(x_0, (t + 1).clamp(max=len(alpha_bar) - 1),
+                                                     eps, alpha_bar)),
+        Mistake(
+            "the table from behind",
+            "You read the table from behind: your step 0 is the noisiest. alpha_bar[t] is nearly 1 "
+            "at t = 0 and nearly 0 at the last step.",
+            lambda x_0, t, eps, alpha_bar: add_noise(x_0, t, eps, alpha_bar.flip(0))),
+        Mistake(
+            "multiplied up again",
+            "You take the cumulative product of alpha_bar. It is that product already: look it up "
+            "as it is.",
+            lambda x_0, t, eps, alpha_bar: add_noise(x_0, t, eps, alpha_bar.cumprod(0))),
+        Mistake(
+            "the mean level for the whole batch",
+            "You noise every sample to the mean alpha_bar of the batch. Each sample has a t, and a "
+            "level, of its own.",
+            lambda x_0, t, eps, alpha_bar: mix(x_0, eps, alpha_bar[t].mean())),
+        Mistake(
+            "clipped",
+            "You cut x_t off at -1 and 1. Noise has no bounds, and neither has the mixture: only a "
+            "guess of x_0 is clipped, and later.",
+            lambda x_0, t, eps, alpha_bar: add_noise(x_0, t, eps, alpha_bar).clamp(-1, 1)),
+    ), "each sample noised to its own step, in any shape",
+    learns=True)
 
 
 # ---- a step back, as a distribution
@@ -199,14 +249,14 @@ def posterior_with(data=of_data, noisy=of_noisy, variance=of_variance, before=be
 
 
 def posterior_batch(g: Generator, *shape: int, T: int = 9, scale: float = 1.0,
-                    last: float | None = None) -> tuple:
+                    last: float | None = None, gentle: bool = False) -> tuple:
     """x_0, x_t, t, alpha_bar."""
-    x_0, t, eps, alpha_bar = noised_batch(g, *shape, T=T, scale=scale, last=last)
+    x_0, t, eps, alpha_bar = noised_batch(g, *shape, T=T, scale=scale, last=last, gentle=gentle)
     return x_0, 2 * eps, t, alpha_bar
 
 
 def posterior_inputs(g: Generator) -> tuple:
-    return posterior_batch(g, between(4, 6, g), 2, 3, 5)
+    return posterior_batch(g, between(4, 6, g), 2, 3, 5, gentle=True)
 
 
 def square_posterior_inputs(g: Generator) -> tuple:
@@ -232,7 +282,7 @@ def number_posterior_inputs(g: Generator) -> tuple:
 POSTERIOR = Exercise(
     "diffusion.posterior", LESSON, 3, posterior,
     (posterior_inputs, square_posterior_inputs, single_posterior_inputs, vector_posterior_inputs,
-     number_posterior_inputs), (
+     number_posterior_inputs), in_section(6,
         Mistake(
             "beta as the variance",
             "The mean is right. Your variance is beta_t, that of a step FORWARDS; whoever knows "
@@ -305,14 +355,58 @@ POSTERIOR = Exercise(
             "only the mean returned",
             "Your mean is right, and the variance is missing. Return both: mean, variance.",
             lambda x_0, x_t, t, alpha_bar: posterior(x_0, x_t, t, alpha_bar)[0]),
+        Mistake(
+            "the prior's variance",
+            "The mean is right. Your variance is 1 - alpha_bar at t - 1, what x_0 alone leaves "
+            "open; x_t is a second witness, and together they are surer.",
+            posterior_with(variance=lambda now, earlier, beta: 1 - earlier)),
+        Mistake(
+            "the likelihood's variance",
+            "The mean is right. Your variance is beta / alpha, what x_t alone leaves open; x_0 is "
+            "a second witness, and together they are surer.",
+            posterior_with(variance=lambda now, earlier, beta: beta / (1 - beta))),
+        Mistake(
+            "beta forgotten in the variance",
+            "The mean is right. In the variance the factor beta_t is missing, behind the "
+            "fraction.",
+            posterior_with(variance=lambda now, earlier, beta: (1 - earlier) / (1 - now))),
+        Mistake(
+            "not divided in the variance",
+            "The mean is right. The variance is beta_t times a fraction, and you leave out what "
+            "it is divided by: 1 - alpha_bar_t.",
+            posterior_with(variance=lambda now, earlier, beta: (1 - earlier) * beta)),
+        Mistake(
+            "the root forgotten in the weight of x_0",
+            "The weight of x_t and the variance are right. In the weight of x_0, alpha_bar at "
+            "t - 1 stands under a root.",
+            posterior_with(data=lambda now, earlier, beta: earlier * beta / (1 - now))),
+        Mistake(
+            "the root forgotten in the weight of x_t",
+            "The weight of x_0 and the variance are right. In the weight of x_t, alpha_t stands "
+            "under a root.",
+            posterior_with(noisy=lambda now, earlier, beta:
+                           now / earlier * (1 - earlier) / (1 - now))),
+        Mistake(
+            "the prior's mean",
+            "Your variance is right. Your mean is sqrt(alpha_bar) at t - 1 times x_0, what x_0 "
+            "alone says; x_t is a second witness, and belongs to the mean.",
+            posterior_with(data=lambda now, earlier, beta: earlier.sqrt(),
+                           noisy=lambda now, earlier, beta: 0 * now)),
+        Mistake(
+            "the likelihood's mean",
+            "Your variance is right. Your mean is x_t / sqrt(alpha_t), what x_t alone says; x_0 is "
+            "a second witness, and belongs to the mean.",
+            posterior_with(data=lambda now, earlier, beta: 0 * now,
+                           noisy=lambda now, earlier, beta: (earlier / now).sqrt())),
     ), "mean and variance at every step, none left at t = 0")
 
 
 # ---- velocity
 
 def velocity(x_0: Tensor, eps: Tensor, alpha_bar: Tensor) -> Tensor:
-    """x_0 and eps (B,...), alpha_bar (B,) of their steps -> v like x_0."""
-    return V.target(x_0, eps, wide(alpha_bar, x_0))
+    """x_0 and eps (B,...), alpha_bar (B,) of their steps -> v like x_0.
+    Gradients pass to x_0 and eps; the schedule learns nothing."""
+    return V.target(x_0, eps, wide(alpha_bar.detach(), x_0))
 
 
 def velocity_with(noise, data):
@@ -351,15 +445,17 @@ def number_velocity_inputs(g: Generator) -> tuple:
 
 
 def end_velocity_inputs(g: Generator) -> tuple:
-    """Nothing but noise, where v is minus the data, and no noise at all, where it is the noise."""
-    x_0, eps, _ = velocity_batch(g, 2, 2)
-    return x_0, eps, torch.tensor([0.0, 1.0])
+    """Nothing but noise, where v is minus the data, and no noise at all, where it is the noise;
+    numbers so large that no clip and no small number under a root goes unseen."""
+    x_0, eps = normal(g, 2, 2, 2)
+    large = torch.tensor([40.0, -40.0])
+    return x_0 + large, eps - large, torch.tensor([0.0, 1.0])
 
 
 VELOCITY = Exercise(
     "diffusion.velocity", LESSON, 1, velocity,
     (velocity_inputs, square_velocity_inputs, single_velocity_inputs, number_velocity_inputs,
-     end_velocity_inputs), (
+     end_velocity_inputs), in_section(5,
         Mistake(
             "the sign turned",
             "Your v has the other sign: it points from the noise to the data. Without noise, "
@@ -415,7 +511,47 @@ VELOCITY = Exercise(
             "You give the weights the shape (B, 1, 1, 1), and that fits pictures (B,C,H,W) only. "
             "The number of 1s in (B, 1, ...) depends on x_0.dim().",
             lambda x_0, eps, alpha_bar: V.target(x_0, eps, alpha_bar.view(-1, 1, 1, 1))),
-    ), "v at every noise level, from pure noise to none")
+        Mistake(
+            "one minus the root",
+            "You weigh the data with 1 - sqrt(alpha_bar). The minus stands under the root: the "
+            "SQUARES of both weights sum to 1.",
+            velocity_with(lambda now: now.sqrt(), lambda now: now.sqrt() - 1)),
+        Mistake(
+            "the root of the noise's weight forgotten",
+            "The data has the right weight. The noise is multiplied by alpha_bar itself, and its "
+            "square root is meant.",
+            velocity_with(lambda now: now, lambda now: -(1 - now).sqrt())),
+        Mistake(
+            "the root of the data's weight forgotten",
+            "The noise has the right weight. The data is multiplied by 1 - alpha_bar itself, and "
+            "its square root is meant.",
+            velocity_with(lambda now: now.sqrt(), lambda now: now - 1)),
+        Mistake(
+            "the same weight for both",
+            "You weigh data and noise with the same root. v is x_t turned by a right angle: the "
+            "noise gets sqrt(alpha_bar), the data sqrt(1 - alpha_bar).",
+            velocity_with(lambda now: now.sqrt(), lambda now: -now.sqrt())),
+        Mistake(
+            "the first sample's level for all",
+            "You take the alpha_bar of the first sample for the whole batch. Each sample has its "
+            "own.",
+            lambda x_0, eps, alpha_bar: V.target(x_0, eps, alpha_bar[0])),
+        Mistake(
+            "the mean level for the whole batch",
+            "You take the mean alpha_bar of the batch for all samples. Each has its own.",
+            lambda x_0, eps, alpha_bar: V.target(x_0, eps, alpha_bar.mean())),
+        Mistake(
+            "only the noise",
+            "You return the noise, which is the answer of another kind of network. v blends it "
+            "with the data.",
+            lambda x_0, eps, alpha_bar: 1 * eps),
+        Mistake(
+            "clipped",
+            "You cut v off at -1 and 1. v is partly noise and may be larger; only a guess of x_0 "
+            "is clipped, and later.",
+            lambda x_0, eps, alpha_bar: velocity(x_0, eps, alpha_bar).clamp(-1, 1)),
+    ), "v at every noise level, from pure noise to none",
+    learns=True)
 
 
 # ---- a leap back, without noise
@@ -458,7 +594,7 @@ DDIM_STEP = Exercise(
      leap(0.85, 0.99, lambda g: (1, 7), scale=20.0),         # hardly any noise
      # one leap all the way: the guess is divided by 0.01, and so is float32's rounding of x_t;
      # faint noise keeps it below the tolerance
-     leap(1e-4, 1.0, lambda g: (4,), strength=0.1)), (
+     leap(1e-4, 1.0, lambda g: (4,), strength=0.1)), in_section(7,
         Mistake(
             "x_0 returned at once",
             "You return the guess of x_0. One step goes only as far as the level `previous`: mix "
@@ -523,6 +659,22 @@ DDIM_STEP = Exercise(
             "x_t in place of x_0",
             "You mix x_t with the noise, and it is noisy already. Guess x_0 first, and mix that.",
             ddim_with(lambda x_t, eps, now, to: x_t)),
+        Mistake(
+            "the guess clipped",
+            "You cut the guess of x_0 off at -1 and 1. The sampler does that where data is known "
+            "to lie there; this step is for data of any size.",
+            ddim_with(lambda x_t, eps, now, to: guess(x_t, eps, now).clamp(-1, 1))),
+        Mistake(
+            "one minus the root",
+            "Your guess of x_0 is right. In the mixture you weigh the noise with 1 - "
+            "sqrt(previous): the minus stands under the root.",
+            ddim_with(noise=lambda now, to: 1 - to ** 0.5)),
+        Mistake(
+            "the posterior's mean",
+            "This is the mean of DDPM's posterior, with room for fresh noise, as for eta = 1. "
+            "Here nothing is added later, so eps has its whole weight, sqrt(1 - previous).",
+            lambda x_t, eps, now, to: (to ** 0.5 * (1 - now / to) * guess(x_t, eps, now)
+                                       + (now / to) ** 0.5 * (1 - to) * x_t) / (1 - now)),
     ), "a step to any less noisy level, down to none")
 
 
@@ -539,6 +691,8 @@ def answers(scales: tuple[float, ...], shape, size: float = 1.0):
     def draw(g):
         both = 1 + normal(g, *shape(g))
         other = both + normal(g, *both.shape)
+        for one, far in ((both, 300.0), (other, 290.0)):    # so far out that no clip goes unseen
+            one.view(-1)[0], one.view(-1)[-1] = far, -far
         return size * both, size * other, scales[between(0, len(scales) - 1, g)]
     return draw
 
@@ -549,7 +703,7 @@ GUIDED = Exercise(
      answers((1.0,), lambda g: (3, 3, 3, 3)),
      answers((20.0,), lambda g: (between(2, 4, g), 6), 0.1),
      answers((0.0,), lambda g: (1, 5)),
-     answers((-1.0,), lambda g: (4,), 50.0)), (              # away from the condition
+     answers((-1.0,), lambda g: (4,), 50.0)), in_section(8,     # away from the condition
         Mistake(
             "the scale counted from 0",
             "You begin at cond: your scale 1 is what is called 2 here. With scale 1 the answer "
@@ -599,7 +753,42 @@ GUIDED = Exercise(
             "You cut the result off at -1 and 1. This is an answer of the network, perhaps noise, "
             "which may be larger; only a guess of x_0 is clipped, and later.",
             lambda cond, uncond, scale: guided(cond, uncond, scale).clamp(-1, 1)),
-    ), "from uncond through cond and beyond, in any shape")
+        Mistake(
+            "uncond taken away whole",
+            "You take away the whole of uncond, once. The weights of the two, scale and 1 - scale, "
+            "sum to 1: with scale 1 nothing of uncond is left, with 0 all of it.",
+            lambda cond, uncond, scale: scale * cond - uncond),
+        Mistake(
+            "cond unscaled",
+            "You scale only uncond. What is scaled is the difference cond - uncond, and uncond is "
+            "where it starts.",
+            lambda cond, uncond, scale: cond - scale * uncond),
+        Mistake(
+            "negative scales cut off",
+            "You take a negative scale for 0. It is allowed, and leads away from the condition: no "
+            "max, no clamp.",
+            lambda cond, uncond, scale: guided(cond, uncond, max(scale, 0.0))),
+        Mistake(
+            "cond itself up to 1",
+            "For every scale up to 1 you return cond. Only 1 gives cond; 0 gives uncond, and the "
+            "formula holds for all of them.",
+            lambda cond, uncond, scale: guided(cond, uncond, max(scale, 1.0))),
+        Mistake(
+            "the scale without its sign",
+            "You take the scale without its sign. A negative one leads away from the condition.",
+            lambda cond, uncond, scale: guided(cond, uncond, abs(scale))),
+        Mistake(
+            "0 taken for no scale",
+            "A scale of 0 is falsy in Python, and you take it for 1 (`scale or 1`, `if scale`). "
+            "Scale 0 is uncond.",
+            lambda cond, uncond, scale: guided(cond, uncond, scale or 1.0)),
+        Mistake(
+            "the scale rounded down",
+            "You make a whole number of the scale. 1.5 lies between 1 and 2, and any number is "
+            "possible.",
+            lambda cond, uncond, scale: guided(cond, uncond, int(scale))),
+    ), "from uncond through cond and beyond, in any shape",
+    learns=True)
 
 
 EXERCISES = (ADD_NOISE, POSTERIOR, VELOCITY, DDIM_STEP, GUIDED)

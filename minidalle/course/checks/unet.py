@@ -13,6 +13,7 @@ from torch import Generator, Tensor
 
 from minidalle import unet
 from minidalle.course.checks import Exercise, Mistake
+from minidalle.course.checks.diffusion import in_section
 from minidalle.course.checks.transformer import between
 
 LESSON = "11_unet"
@@ -46,9 +47,9 @@ def step_times(g: Generator) -> tuple:
 
 
 def level_times(g: Generator) -> tuple:
-    """Noise levels: no whole numbers, and negative ones."""
+    """Noise levels: no whole numbers, and negative ones; many rates."""
     t = torch.linspace(-0.4, 0.4, between(3, 6, g)) + 0.05 * torch.rand((), generator=g)
-    return t[torch.randperm(len(t), generator=g)], 8
+    return t[torch.randperm(len(t), generator=g)], 2 * between(17, 40, g)
 
 
 def wide_times(g: Generator) -> tuple:
@@ -67,7 +68,7 @@ def late_times(g: Generator) -> tuple:
 
 TIME_FEATURES = Exercise(
     "unet.time_features", LESSON, 2, time_features,
-    (step_times, level_times, wide_times, single_times, late_times), (
+    (step_times, level_times, wide_times, single_times, late_times), in_section(5,
         Mistake(
             "the bare number",
             "You repeat t itself in every place. A network can hardly tell 500 from 501: give it "
@@ -114,6 +115,47 @@ TIME_FEATURES = Exercise(
             "You use the logarithm of 10000 to base 10 with exp. exp belongs to the natural one, "
             "math.log; or raise 10000 itself to the power.",
             waves(lambda width: torch.exp(-4.0 * torch.arange(width // 2) / (width // 2)))),
+        Mistake(
+            "the 2 counted twice",
+            "Your exponent is -2i / n with n = width / 2, so the rates fall to nearly 1e-8. It is "
+            "i / n, which is the same as 2i / width: the 2 belongs to one of them.",
+            waves(lambda width: rates(width) ** 2)),
+        Mistake(
+            "another base",
+            "Your rates fall towards 1 / 1000. The base is 10000.",
+            waves(lambda width: rates(width) ** 0.75)),
+        Mistake(
+            "powers of two",
+            "You halve the rate from one to the next. They fall from 1 towards 1 / 10000 in "
+            "width / 2 even ratios: 10000 to the power -i / (width / 2).",
+            waves(lambda width: 2.0 ** -torch.arange(width // 2))),
+        Mistake(
+            "rates on a straight line",
+            "Your rates fall by equal steps. They fall by equal RATIOS: i stands in an exponent.",
+            waves(lambda width: 1 - torch.arange(width // 2) / (width // 2))),
+        Mistake(
+            "t divided by 1000",
+            "You divide t by 1000 first. Then the fastest wave does not turn once in the whole "
+            "schedule: take t as it is.",
+            waves(lambda width: rates(width) / 1000)),
+        Mistake(
+            "t made whole",
+            "You make t a whole number. Noise levels between two steps are possible: .float(), and "
+            "not .long().",
+            lambda t, width: time_features(t.long(), width)),
+        Mistake(
+            "only sines",
+            "Both of your halves are sines. The second half has the cosines at the same rates.",
+            lambda t, width: time_features(t, width)[:, :width // 2].repeat(1, 2)),
+        Mistake(
+            "half a turn",
+            "You multiply by pi. Here the angle is t times the rate as it is.",
+            waves(lambda width: math.pi * rates(width))),
+        Mistake(
+            "in turns, cosines first",
+            "Your cosines and sines take turns, cosines first. Here all the sines come first, then "
+            "all the cosines.",
+            lambda t, width: time_features(t, width).unflatten(1, (2, -1)).flip(1).mT.flatten(1)),
     ), "sines, then cosines, at rates that fall from 1")
 
 
@@ -134,8 +176,11 @@ def modulated(size, factor: float = 1.0):
     so that wrong dimensions meet without an error."""
     def draw(g):
         B, C, H, W = size(g)
+        h = torch.randn(B, C, H, W, generator=g)
         scale, shift = torch.randn(2, B, C, generator=g)
-        return torch.randn(B, C, H, W, generator=g), factor * scale, shift + 2
+        scale, shift = factor * scale, shift + 2
+        h[0, 0, 0, 0], scale[0, 0], shift[0, 0], shift[-1, -1] = 4.0, -60.0, 9.0, -9.0
+        return h, scale, shift                 # so far out that no clip goes unseen
     return draw
 
 
@@ -149,7 +194,7 @@ MODULATE = Exercise(
      modulated(lambda g: (2, between(3, 5, g)) * 2, 20.0),
      modulated(lambda g: (1, between(2, 5, g), 6, 1), 0.1),
      modulated(lambda g: (3, 1, 3, between(4, 6, g))),
-     modulated(lambda g: (between(4, 5, g), 3) * 2)), (
+     modulated(lambda g: (between(4, 5, g), 3) * 2)), in_section(4,
         Mistake(
             "the 1 forgotten",
             "You multiply by scale alone. The network begins with scales near 0 and would cut "
@@ -197,7 +242,47 @@ MODULATE = Exercise(
             "the first sample's for all",
             "You give every sample the scale and shift of the first one. Each has its own.",
             lambda h, scale, shift: modulate(h, scale[:1], shift[:1])),
-    ), "each channel of each sample scaled and shifted by its own numbers")
+        Mistake(
+            "1 - scale",
+            "You multiply by 1 - scale. It is 1 + scale: at 0 nothing changes, and a positive "
+            "scale makes the channel louder.",
+            lambda h, scale, shift: modulate(h, -scale, shift)),
+        Mistake(
+            "exp of the scale",
+            "You multiply by exp(scale), as some networks do. Here it is 1 + scale, which can also "
+            "mute a channel or turn it round.",
+            lambda h, scale, shift: modulate(h, scale.exp() - 1, shift)),
+        Mistake(
+            "the shift taken away",
+            "The scale is right. You take the shift away, and it is added.",
+            lambda h, scale, shift: modulate(h, scale, -shift)),
+        Mistake(
+            "the scale forgotten",
+            "The shift is right. The scale of each channel is missing.",
+            lambda h, scale, shift: h + wide(shift)),
+        Mistake(
+            "the mean over the channels",
+            "You give all channels the mean scale and shift of the sample. Each channel has its "
+            "own two numbers.",
+            lambda h, scale, shift: modulate(h, scale.mean(dim=1, keepdim=True),
+                                             shift.mean(dim=1, keepdim=True))),
+        Mistake(
+            "the mean over everything",
+            "You take one mean scale and one mean shift for the whole batch. Each channel of each "
+            "sample has its own two numbers.",
+            lambda h, scale, shift: (1 + scale.mean()) * h + shift.mean()),
+        Mistake(
+            "without its sign",
+            "You take 1 + scale without its sign. Below -1 the channel is turned round: that is "
+            "meant to be possible.",
+            lambda h, scale, shift: (1 + wide(scale)).abs() * h + wide(shift)),
+        Mistake(
+            "normed once more",
+            "You take the mean of each channel out of h. h is normed already: scale and shift are "
+            "all that is left to do.",
+            lambda h, scale, shift: modulate(h - h.mean(dim=(2, 3), keepdim=True), scale, shift)),
+    ), "each channel of each sample scaled and shifted by its own numbers",
+    learns=True)
 
 
 # ---- a skip connection
@@ -217,8 +302,11 @@ def joined(size):
     added."""
     def draw(g):
         B, C, D, h, w = size(g)
-        return (torch.randn(B, C, h, w, generator=g),
-                torch.randn(B, D, 2 * h, 2 * w, generator=g))
+        x = torch.randn(B, C, h, w, generator=g)
+        skip = torch.randn(B, D, 2 * h, 2 * w, generator=g)
+        for picture in (x, skip):              # so far out that no clip goes unseen
+            picture.view(-1)[0], picture.view(-1)[-1] = 20.0, -20.0
+        return x, skip
     return draw
 
 
@@ -228,7 +316,7 @@ JOIN = Exercise(
      joined(lambda g: (between(2, 4, g),) * 5),
      joined(lambda g: (1, 1, between(2, 4, g), 3, 2)),
      joined(lambda g: (3, between(2, 4, g), 1, 2, 2)),
-     joined(lambda g: (2, 2, 2, 1, 1))), (
+     joined(lambda g: (2, 2, 2, 1, 1))), in_section(2,
         Mistake(
             "added",
             "You add the two. A U-Net lays them beside each other as channels (torch.cat, dim=1), "
@@ -275,7 +363,48 @@ JOIN = Exercise(
             lambda x, skip: torch.cat(
                 [enlarged(x) * torch.tensor([[1.0, 0.0], [0.0, 0.0]]).repeat(x.shape[2:]), skip],
                 dim=1)),
-    ), "each pixel repeated, and the skip's channels behind")
+        Mistake(
+            "bicubic",
+            "You enlarge x smoothly (bicubic). Repeat each pixel as it is: nearest, or "
+            "repeat_interleave along both sides.",
+            lambda x, skip: torch.cat(
+                [F.interpolate(x, scale_factor=2.0, mode="bicubic"), skip], dim=1)),
+        Mistake(
+            "bilinear, corners aligned",
+            "You enlarge x smoothly (bilinear, with aligned corners). Repeat each pixel as it is: "
+            "nearest, or repeat_interleave along both sides.",
+            lambda x, skip: torch.cat([F.interpolate(
+                x, scale_factor=2.0, mode="bilinear", align_corners=True), skip], dim=1)),
+        Mistake(
+            "the columns tiled",
+            "You repeat each pixel along the height, but lay the whole beside itself along the "
+            "width (repeat). Take repeat_interleave for both.",
+            lambda x, skip: torch.cat(
+                [x.repeat_interleave(2, dim=2).repeat(1, 1, 1, 2), skip], dim=1)),
+        Mistake(
+            "the rows tiled",
+            "You repeat each pixel along the width, but lay the whole below itself along the "
+            "height (repeat). Take repeat_interleave for both.",
+            lambda x, skip: torch.cat(
+                [x.repeat(1, 1, 2, 1).repeat_interleave(2, dim=3), skip], dim=1)),
+        Mistake(
+            "four times along the rows",
+            "You repeat each pixel four times in a row and then reshape, so that it lands on the "
+            "wrong places. Repeat twice along the height, twice along the width.",
+            lambda x, skip: torch.cat([x.repeat_interleave(4, dim=3).reshape(
+                len(x), -1, *skip.shape[2:]), skip], dim=1)),
+        Mistake(
+            "shared out over four",
+            "You divide by the number of places that a pixel fills. Each of the four gets its "
+            "whole value.",
+            lambda x, skip: torch.cat([enlarged(x) / 4, skip], dim=1)),
+        Mistake(
+            "another sample's skip",
+            "Your skips come in reverse along the batch. The pile of a U-Net turns the SIZES "
+            "round; a sample keeps its own skip.",
+            lambda x, skip: torch.cat([enlarged(x), skip.flip(0)], dim=1)),
+    ), "each pixel repeated, and the skip's channels behind",
+    learns=True)
 
 
 # ---- a condition that is sometimes missing
@@ -291,13 +420,17 @@ def conditions(keep, E=len):
     def draw(g):
         kept = torch.tensor(keep(g))
         condition = torch.randn(len(kept), E(kept), generator=g)
-        return condition, 3 + torch.randn(E(kept), generator=g), kept
+        null = 3 + torch.randn(E(kept), generator=g)
+        condition[0, 0], null[0] = 9.0, -20.0  # so far out that no clip goes unseen
+        return condition, null, kept
     return draw
 
 
 def some(first: bool):
-    """Draws of keep: the first sample's; of the others at least one is kept and one dropped."""
-    return lambda g: [first, *(torch.randperm(between(3, 5, g), generator=g) % 2 == 0).tolist()]
+    """Draws of keep: the first sample's, some kept and some dropped, and the last, which is not
+    what the first is."""
+    return lambda g: [first, *(torch.randperm(between(2, 4, g), generator=g) % 2 == 0).tolist(),
+                      not first]
 
 
 DROP_CONDITION = Exercise(
@@ -306,7 +439,7 @@ DROP_CONDITION = Exercise(
      conditions(some(first=True), lambda kept: 1),
      conditions(lambda g: [False], lambda kept: 5),
      conditions(lambda g: [True] * between(2, 4, g)),
-     conditions(lambda g: [False] * between(2, 4, g))), (
+     conditions(lambda g: [False] * between(2, 4, g))), in_section(5,
         Mistake(
             "all dropped if one is",
             "If any sample loses its condition, you drop those of the whole batch (keep.all()). "
@@ -355,7 +488,43 @@ DROP_CONDITION = Exercise(
             "You return only the rows that are kept. The batch keeps its length: where a "
             "condition is dropped, null stands in its row.",
             lambda condition, null, keep: condition[keep]),
-    ), "null in the rows that are dropped, and only there")
+        Mistake(
+            "the last sample decides for all",
+            "You decide for the whole batch by its last sample. Decide for each sample on its own.",
+            lambda condition, null, keep: drop_condition(condition, null,
+                                                         keep[-1:].expand(len(keep)))),
+        Mistake(
+            "nothing dropped",
+            "You return the conditions as they are. Where keep is False, null belongs in the row.",
+            lambda condition, null, keep: 1 * condition),
+        Mistake(
+            "all dropped",
+            "Every row of yours is null. Where keep is True, the condition stays.",
+            lambda condition, null, keep: null.repeat(len(keep), 1)),
+        Mistake(
+            "one number of null",
+            "Where a condition is dropped you put the mean of null in every place. null is a "
+            "vector: it stands in the row as it is.",
+            lambda condition, null, keep: torch.where(keep[:, None], condition, null.mean())),
+        Mistake(
+            "kept rows first",
+            "Your rows have changed places: the kept ones come first, then null. Each row keeps "
+            "its place, since it belongs to a picture.",
+            lambda condition, null, keep: torch.cat(
+                [condition[keep], null.expand((~keep).sum(), -1)])),
+        Mistake(
+            "the mean condition in place of null",
+            "Where a condition is dropped you put the mean of the batch's conditions. The vector "
+            "null belongs there, which the network learns.",
+            lambda condition, null, keep: drop_condition(condition, condition.mean(dim=0), keep)),
+        Mistake(
+            "kept conditions enlarged",
+            "You make the conditions that are kept larger, as dropout does. They stay as they "
+            "are.",
+            lambda condition, null, keep: drop_condition(
+                condition / keep.float().mean().clamp(min=0.01), null, keep)),
+    ), "null in the rows that are dropped, and only there",
+    learns=True)
 
 
 # ---- what a convolution costs
@@ -380,6 +549,12 @@ def outputs(height: int, width: int, stride: int, kernel: int) -> int:
     return ceiled(height, stride) * ceiled(width, stride)
 
 
+def inside(size: int, kernel: int, stride: int) -> int:
+    """How many of the kernel's places, over all its stops on one side, lie on the picture."""
+    return sum(0 <= stop + place < size for stop in range(0, size, stride)
+               for place in range(-(kernel // 2), kernel // 2 + 1))
+
+
 def convolution(kernels, sizes, strides, channels=(2, 9)):
     """Draws of one; height is a multiple of the stride + sizes[0], width one + sizes[1]."""
     def draw(g):
@@ -391,17 +566,17 @@ def convolution(kernels, sizes, strides, channels=(2, 9)):
 
 
 def smallest_convolution(g: Generator) -> tuple:
-    """A picture of one pixel."""
-    return 1, between(1, 3, g), 3, 1, 1, between(1, 2, g)
+    """A picture of one row, smaller than the kernel; half of 5 lies between two numbers."""
+    return 1, between(1, 3, g), 3, 1, 5, 2
 
 
 MULTIPLY_ADDS = Exercise(
     "unet.multiply_adds", LESSON, 2, multiply_adds,
-    (convolution((3, 5), (1, -1), (2, 3)),              # both sides leave a rest
+    (convolution((3, 5), (1, 1), (3,)),                 # both sides leave a rest of 1
      convolution((3, 7), (0, 3), (1,)),
-     convolution((3,), (0, 0), (2, 4), (48, 96)),
+     convolution((3,), (0, 1), (2, 4), (48, 96)),
      convolution((1,), (-1, 1), (3, 4)),
-     smallest_convolution), (
+     smallest_convolution), in_section(3,
         Mistake(
             "the parameters",
             "You count the weights, c_in * c_out * kernel * kernel. Each of them is used at every "
@@ -454,8 +629,78 @@ MULTIPLY_ADDS = Exercise(
             "the bias counted",
             "You count one more for each output number, the bias. This convolution has none.",
             counted(outputs, lambda c_in, c_out, kernel: c_out * (c_in * kernel ** 2 + 1))),
+        Mistake(
+            "a float",
+            "The count is right, but a float. A count is a whole number: math.ceil gives one, "
+            "np.ceil and round-about divisions do not.",
+            lambda *sizes: float(multiply_adds(*sizes))),
+        Mistake(
+            "not rounded",
+            "You divide by the stride and do not round, so that your count is no whole number. At "
+            "5 pixels and stride 2 the kernel stops three times: round each side up.",
+            counted(lambda height, width, stride, kernel: height / stride * (width / stride))),
+        Mistake(
+            "rounded to the nearest",
+            "You round each side to the nearest whole number. A last stop counts even if little is "
+            "left for it: round up.",
+            counted(lambda height, width, stride, kernel:
+                    round(height / stride) * round(width / stride))),
+        Mistake(
+            "rounded down, and one more",
+            "You round each side down and add 1. That is one too many where the stride divides the "
+            "size: at 4 pixels and stride 2 the kernel stops at 0 and 2.",
+            counted(lambda height, width, stride, kernel:
+                    (height // stride + 1) * (width // stride + 1))),
+        Mistake(
+            "half rounded up",
+            "You compute (size + 1) // stride, which rounds up for stride 2 only. In general add "
+            "stride - 1, or use -(-size // stride).",
+            counted(lambda height, width, stride, kernel:
+                    (height + 1) // stride * ((width + 1) // stride))),
+        Mistake(
+            "the area rounded",
+            "You divide the area and round that up. Each SIDE is rounded up on its own, before "
+            "they are multiplied.",
+            counted(lambda height, width, stride, kernel:
+                    ceiled(height * width, stride ** 2))),
+        Mistake(
+            "the area rounded down",
+            "You divide the area and round that down. Each SIDE is rounded up on its own, before "
+            "they are multiplied.",
+            counted(lambda height, width, stride, kernel: height * width // stride ** 2)),
+        Mistake(
+            "the stride on the width only",
+            "You divide the width by the stride, but not the height. A stride skips rows AND "
+            "columns.",
+            counted(lambda height, width, stride, kernel: height * ceiled(width, stride))),
+        Mistake(
+            "the height for both sides",
+            "You take the height for both sides. Pictures need not be square: the width has its "
+            "own number of columns.",
+            counted(lambda height, width, stride, kernel: ceiled(height, stride) ** 2)),
+        Mistake(
+            "the width for both sides",
+            "You take the width for both sides. Pictures need not be square: the height has its "
+            "own number of rows.",
+            counted(lambda height, width, stride, kernel: ceiled(width, stride) ** 2)),
+        Mistake(
+            "channels added",
+            "You add the numbers of channels. Each of the c_out looks at each of the c_in: "
+            "multiply them.",
+            counted(outputs, lambda c_in, c_out, kernel: (c_in + c_out) * kernel ** 2)),
+        Mistake(
+            "the kernel forgotten",
+            "You leave the kernel out. At each place it has kernel * kernel weights for each pair "
+            "of channels.",
+            counted(outputs, lambda c_in, c_out, kernel: c_in * c_out)),
+        Mistake(
+            "zeros of the padding left out",
+            "You count only the kernel's places inside the picture. At the edges it multiplies the "
+            "zeros of the padding too: every stop costs the same.",
+            lambda c_in, c_out, kernel, height, width, stride: c_in * c_out * inside(
+                height, kernel, stride) * inside(width, kernel, stride)),
     ), "every weight at every place of the output, whatever the stride",
-    tolerance=0)               # a count is right or wrong
+    tolerance=1e-9)            # less than one of a count; a mistake in floats may round otherwise
 
 
 EXERCISES = (TIME_FEATURES, MODULATE, JOIN, DROP_CONDITION, MULTIPLY_ADDS)

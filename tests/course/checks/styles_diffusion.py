@@ -48,8 +48,8 @@ def ddim_step(x_t, eps, alpha_bar, previous):
 
 
 def guided(cond, uncond, scale):
-    pairs = zip(cond.flatten().tolist(), uncond.flatten().tolist())
-    return torch.tensor([scale * c + (1 - scale) * u for c, u in pairs]).view(cond.shape)
+    pairs = zip(cond.flatten(), uncond.flatten())
+    return torch.stack([scale * c + (1 - scale) * u for c, u in pairs]).view(cond.shape)
 
 
 OTHER_STYLE = {

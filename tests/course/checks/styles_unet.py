@@ -16,7 +16,7 @@ def modulate(h, scale, shift):
     out = torch.empty_like(h)
     for b in range(len(h)):
         for c in range(h.shape[1]):
-            out[b, c] = h[b, c] + scale[b, c].item() * h[b, c] + shift[b, c].item()
+            out[b, c] = h[b, c] + scale[b, c] * h[b, c] + shift[b, c]
     return out
 
 
@@ -32,8 +32,11 @@ def join(x, skip):
 
 
 def drop_condition(condition, null, keep):
-    return torch.tensor([row if kept else null.tolist()
-                         for row, kept in zip(condition.tolist(), keep.tolist())])
+    out = torch.empty_like(condition)
+    for b, kept in enumerate(keep.tolist()):
+        for e in range(len(null)):
+            out[b, e] = condition[b, e] if kept else null[e]
+    return out
 
 
 def multiply_adds(c_in, c_out, kernel, height, width, stride):

@@ -9,7 +9,7 @@ from asking import calls
 
 from minidalle.course import checks
 from minidalle.course.checks import judge
-from minidalle.diffusion import Diffusion, Eps, V
+from minidalle.diffusion import Diffusion, Eps, V, mix
 
 
 def over(weight, x):
@@ -17,11 +17,6 @@ def over(weight, x):
 
 
 # ---- right answers in other styles
-
-def noise_by_numpy(x_0, t, eps, alpha_bar):
-    left = alpha_bar.numpy()[t.numpy()].reshape((-1,) + (1,) * (x_0.dim() - 1))
-    return torch.from_numpy(numpy.sqrt(left) * x_0.numpy() + numpy.sqrt(1 - left) * eps.numpy())
-
 
 def noise_in_place(x_0, t, eps, alpha_bar):
     x_t, left = x_0.clone(), alpha_bar.gather(0, t)
@@ -55,7 +50,6 @@ def posterior_by_the_package(x_0, x_t, t, alpha_bar):
 
 
 STYLES = [
-    ("add_noise", noise_by_numpy),
     ("add_noise", noise_in_place),
     ("add_noise", noise_by_einsum),
     ("add_noise", lambda x_0, t, eps, alpha_bar: Diffusion(alpha_bar).add_noise(x_0, t, eps)),
@@ -132,17 +126,18 @@ STUDENTS = [                   # (exercise, the bank's name or None, somebody's 
      lambda x_0, t, eps, alpha_bar: styles_diffusion.add_noise(eps, t, x_0, alpha_bar)),
     ("add_noise", "one minus the root", lambda x_0, t, eps, alpha_bar: torch.lerp(
         eps, x_0, over(alpha_bar[t], x_0).sqrt())),
-    ("add_noise", None, lambda x_0, t, eps, alpha_bar: noise_in_place(x_0, t, -eps, alpha_bar)),
+    ("add_noise", "noise taken away",
+     lambda x_0, t, eps, alpha_bar: noise_in_place(x_0, t, -eps, alpha_bar)),
     ("add_noise", "three dimensions more, whatever x_0 has", lambda x_0, t, eps, alpha_bar: (
         alpha_bar[t][:, None, None, None].sqrt() * x_0
         + (1 - alpha_bar[t][:, None, None, None]).sqrt() * eps)),
     ("add_noise", "one dimension more, whatever x_0 has", lambda x_0, t, eps, alpha_bar: (
         x_0 * alpha_bar[t].unsqueeze(1) ** 0.5 + eps * (1 - alpha_bar[t].unsqueeze(1)) ** 0.5)),
-    ("add_noise", None, lambda x_0, t, eps, alpha_bar: noise_in_place(
+    ("add_noise", "one step too late", lambda x_0, t, eps, alpha_bar: noise_in_place(
         x_0, (t + 1).clamp(max=len(alpha_bar) - 1), eps, alpha_bar)),
-    ("add_noise", None, lambda x_0, t, eps, alpha_bar: noise_in_place(
+    ("add_noise", "multiplied up again", lambda x_0, t, eps, alpha_bar: noise_in_place(
         x_0, t, eps, alpha_bar.cumprod(0))),
-    ("add_noise", None, lambda x_0, t, eps, alpha_bar: noise_in_place(x_0, t, eps, alpha_bar)
+    ("add_noise", "clipped", lambda x_0, t, eps, alpha_bar: noise_in_place(x_0, t, eps, alpha_bar)
      .clamp(-1, 1)),
     ("add_noise", None, lambda x_0, t, eps, alpha_bar: noise_in_place(
         x_0, t, torch.randn_like(eps), alpha_bar)),
@@ -153,10 +148,11 @@ STUDENTS = [                   # (exercise, the bank's name or None, somebody's 
     ("posterior", "the weights exchanged", lambda *args: posterior_of(*args, swap=True)),
     ("posterior", "the first entry again before t = 0", lambda x_0, x_t, t, alpha_bar:
      posterior_of(x_0, x_t, t, alpha_bar, first=alpha_bar[0])),
-    ("posterior", None, lambda *args: posterior_of(*args, at_data=lambda earlier: earlier)),
+    ("posterior", "the root forgotten in the weight of x_0",
+     lambda *args: posterior_of(*args, at_data=lambda earlier: earlier)),
     ("posterior", None, lambda *args: posterior_of(
         *args, variance=lambda now, earlier, beta, right: right.clamp(min=1e-20).log())),
-    ("posterior", None, lambda *args: posterior_of(
+    ("posterior", "beta forgotten in the variance", lambda *args: posterior_of(
         *args, variance=lambda now, earlier, beta, right: (1 - earlier) / (1 - now))),
     ("posterior", None, lambda *args: posterior_of(
         *args, variance=lambda now, earlier, beta, right: right.clamp(min=1e-3))),
@@ -188,8 +184,10 @@ STUDENTS = [                   # (exercise, the bank's name or None, somebody's 
         x_0, eps, alpha_bar[:, None, None, None])),
     ("velocity", None, lambda x_0, eps, alpha_bar: V.target(
         x_0, eps, over(alpha_bar, x_0).sqrt())),
-    ("velocity", None, lambda x_0, eps, alpha_bar: V.target(x_0, eps, alpha_bar.mean())),
-    ("velocity", None, lambda x_0, eps, alpha_bar: over(alpha_bar, x_0).sqrt() * eps - (
+    ("velocity", "the mean level for the whole batch",
+     lambda x_0, eps, alpha_bar: V.target(x_0, eps, alpha_bar.mean())),
+    ("velocity", "one minus the root",
+     lambda x_0, eps, alpha_bar: over(alpha_bar, x_0).sqrt() * eps - (
         1 - over(alpha_bar, x_0).sqrt()) * x_0),
     ("ddim_step", "x_0 returned at once", lambda x_t, eps, now, to: Eps.to_x0(
         x_t, eps, torch.tensor(now))),
@@ -219,16 +217,78 @@ STUDENTS = [                   # (exercise, the bank's name or None, somebody's 
     ("guided", "cond alone, scaled", lambda cond, uncond, scale: uncond + scale * cond - uncond),
     ("guided", "one step too few",
      lambda cond, uncond, scale: (scale - 1) * cond + (2 - scale) * uncond),
-    ("guided", None, lambda cond, uncond, scale: torch.lerp(uncond, cond, abs(scale))),
-    ("guided", None, lambda cond, uncond, scale: torch.lerp(uncond, cond, max(scale, 0.0))),
+    ("guided", "the scale without its sign",
+     lambda cond, uncond, scale: torch.lerp(uncond, cond, abs(scale))),
+    ("guided", "negative scales cut off",
+     lambda cond, uncond, scale: torch.lerp(uncond, cond, max(scale, 0.0))),
     ("guided", None, lambda cond, uncond, scale: torch.lerp(uncond, cond, min(scale, 10.0))),
-    ("guided", None, lambda cond, uncond, scale: torch.lerp(uncond, cond, float(int(scale)))),
+    ("guided", "the scale rounded down",
+     lambda cond, uncond, scale: torch.lerp(uncond, cond, float(int(scale)))),
     ("guided", None, lambda cond, uncond, scale: cond + scale * uncond),
+    ("add_noise", "data at full strength", lambda x_0, t, eps, alpha_bar: (
+        x_0 + (1 - over(alpha_bar[t], x_0)).sqrt() * eps)),
+    ("add_noise", "the table from behind", lambda x_0, t, eps, alpha_bar: noise_in_place(
+        x_0, len(alpha_bar) - 1 - t, eps, alpha_bar)),
+    ("add_noise", "the mean level for the whole batch", lambda x_0, t, eps, alpha_bar: (
+        alpha_bar[t].mean() ** 0.5 * x_0 + (1 - alpha_bar[t].mean()) ** 0.5 * eps)),
+    *[("add_noise", None, lambda x_0, t, eps, alpha_bar, low=low, high=high: noise_in_place(
+        x_0, t, eps, alpha_bar.clamp(low, high)))
+      for low, high in ((1e-3, 1), (1e-4, 1), (0, 0.999), (0, 0.9985))],
+    *[("add_noise", None, lambda x_0, t, eps, alpha_bar, most=most: noise_in_place(
+        x_0, t, eps, alpha_bar).clamp(-most, most)) for most in (3, 30, 50)],
+    ("add_noise", None, lambda x_0, t, eps, alpha_bar: noise_in_place(
+        x_0, t.sort().values, eps, alpha_bar)),
+    ("add_noise", None, lambda x_0, t, eps, alpha_bar: noise_in_place(
+        x_0, t.clamp(max=8), eps, alpha_bar)),
+    ("posterior", "the prior's variance", lambda *args: posterior_of(
+        *args, variance=lambda now, earlier, beta, right: 1 - earlier)),
+    ("posterior", "the likelihood's variance", lambda *args: posterior_of(
+        *args, variance=lambda now, earlier, beta, right: beta / (1 - beta))),
+    ("posterior", "not divided in the variance", lambda *args: posterior_of(
+        *args, variance=lambda now, earlier, beta, right: (1 - earlier) * beta)),
+    ("posterior", None, lambda *args: posterior_of(
+        *args, variance=lambda now, earlier, beta, right: right.clamp(min=1e-4))),
+    *[("posterior", None, lambda *args, low=low: posterior_by_alphas(
+        *args, beta=lambda alpha, now: (1 - alpha).clamp(min=low))) for low in (0.002, 0.01, 0.05)],
+    ("posterior", None, lambda *args: posterior_of(*args, first=0.99999)),
+    ("posterior", None, lambda x_0, x_t, t, alpha_bar: posterior_of(
+        x_0, x_t, t.clamp(min=1), alpha_bar) if len(alpha_bar) > 1 else (x_0, 0 * alpha_bar)),
+    ("velocity", "the root of the noise's weight forgotten", lambda x_0, eps, alpha_bar: (
+        over(alpha_bar, x_0) * eps - (1 - over(alpha_bar, x_0)).sqrt() * x_0)),
+    ("velocity", "the first sample's level for all", lambda x_0, eps, alpha_bar: V.target(
+        x_0, eps, over(alpha_bar[:1].expand_as(alpha_bar), x_0))),
+    *[("velocity", None, lambda x_0, eps, alpha_bar, little=little: V.target(
+        x_0, eps, over(alpha_bar, x_0).double().clamp(little, 1 - little)).float())
+      for little in (1e-3, 1e-5, 1e-8)],
+    *[("velocity", None, lambda x_0, eps, alpha_bar, most=most: V.target(
+        x_0, eps, over(alpha_bar, x_0)).clamp(-most, most)) for most in (3, 6, 30)],
+    ("velocity", None, lambda x_0, eps, alpha_bar: (     # 0 / 0 where there is no noise
+        over(alpha_bar, x_0).sqrt() * mix(x_0, eps, over(alpha_bar, x_0)) - x_0)
+        / (1 - over(alpha_bar, x_0)).sqrt()),
+    ("ddim_step", "the guess clipped", lambda x_t, eps, now, to: to ** 0.5 * (
+        (x_t - (1 - now) ** 0.5 * eps) / now ** 0.5).clip(-1, 1) + (1 - to) ** 0.5 * eps),
+    ("ddim_step", "the posterior's mean", lambda x_t, eps, now, to: (
+        x_t - (1 - now / to) / (1 - now) ** 0.5 * eps) / (now / to) ** 0.5),
+    *[("ddim_step", None, lambda x_t, eps, now, to, most=most: styles_diffusion.ddim_step(
+        x_t, eps, now, min(to, most))) for most in (0.999, 0.9999, 0.99999)],
+    *[("ddim_step", None, lambda x_t, eps, now, to, little=little: to ** 0.5 * (
+        x_t - (1 - now) ** 0.5 * eps) / (now + little) ** 0.5 + (1 - to) ** 0.5 * eps)
+      for little in (1e-5, 1e-8)],
+    ("guided", "uncond taken away whole",
+     lambda cond, uncond, scale: torch.sub(cond * scale, uncond)),
+    ("guided", "cond unscaled", lambda cond, uncond, scale: torch.sub(cond, uncond, alpha=scale)),
+    ("guided", "0 taken for no scale", lambda cond, uncond, scale: torch.lerp(
+        uncond, cond, scale if scale else 1.0)),
+    *[("guided", None, lambda cond, uncond, scale, most=most: torch.lerp(
+        uncond, cond, scale).clamp(-most, most)) for most in (3, 10, 100)],
+    ("guided", None, lambda cond, uncond, scale: uncond + scale * (cond - uncond).mean()),
     ("guided", None, lambda cond, uncond, scale: (
         out := uncond + scale * (cond - uncond)) * cond.norm() / out.norm()),
-    ("guided", None, lambda cond, uncond, scale: cond if scale <= 1 else uncond + scale * (
+    ("guided", "cond itself up to 1",
+     lambda cond, uncond, scale: cond if scale <= 1 else uncond + scale * (
         cond - uncond)),
-    ("guided", None, lambda cond, uncond, scale: uncond + max(scale, 1.0) * (cond - uncond)),
+    ("guided", "cond itself up to 1",
+     lambda cond, uncond, scale: uncond + max(scale, 1.0) * (cond - uncond)),
     ("guided", None, lambda cond, uncond, scale: (uncond.softmax(-1) + scale * (
         cond.softmax(-1) - uncond.softmax(-1))).log()),
 ]
@@ -236,9 +296,45 @@ STUDENTS = [                   # (exercise, the bank's name or None, somebody's 
 
 @pytest.mark.parametrize("name, mistake, function", STUDENTS)
 def test_wrong_answers_never_pass_and_known_mistakes_get_their_name(name, mistake, function):
-    for seed in range(10):
+    for seed in range(30):
         verdict = judge(f"diffusion.{name}", function, seed)
         assert not verdict.passed and verdict.mistake == mistake, (seed, verdict)
+
+
+# ---- right numbers through which nothing can be learnt
+
+def add(x_0, t, eps, alpha_bar):
+    return noise_by_einsum(x_0, t, eps, alpha_bar).float()
+
+
+CUT_OFF = [                    # (exercise, which inputs no gradient reaches, the answer)
+    ("add_noise", "x_0 and eps", lambda *args: add(*args).detach()),
+    ("add_noise", "x_0 and eps", torch.no_grad()(add)),
+    ("add_noise", "x_0", lambda x_0, *more: add(x_0.data, *more)),
+    ("add_noise", "eps", lambda x_0, t, eps, alpha_bar: add(x_0, t, eps.detach(), alpha_bar)),
+    ("add_noise", "x_0 and eps", lambda x_0, t, eps, alpha_bar: torch.from_numpy(numpy.asarray(
+        add(x_0, t, eps, alpha_bar).detach()))),
+    ("velocity", "x_0 and eps", torch.no_grad()(styles_diffusion.velocity)),
+    ("velocity", "x_0", lambda x_0, *more: styles_diffusion.velocity(x_0.detach(), *more)),
+    ("velocity", "eps", lambda x_0, eps, a: styles_diffusion.velocity(x_0, eps.data, a)),
+    ("guided", "cond and uncond", lambda *args: styles_diffusion.guided(*args).detach()),
+    ("guided", "uncond", lambda cond, uncond, scale: torch.lerp(uncond.data, cond, scale)),
+    ("guided", "cond", lambda cond, uncond, scale: torch.lerp(uncond, cond.data, scale)),
+]
+
+
+@pytest.mark.parametrize("name, lost, function", CUT_OFF)
+def test_right_numbers_that_let_no_gradient_through_are_told_where(name, lost, function):
+    for seed in range(30):
+        verdict = judge(f"diffusion.{name}", function, seed)
+        assert verdict.state == "detached" and f"reaches {lost}." in verdict.message, verdict
+
+
+def test_each_message_names_the_section_to_read_again():
+    exercises = {"add_noise": 1, "velocity": 5, "posterior": 6, "ddim_step": 7, "guided": 8}
+    for name, section in exercises.items():
+        for mistake in checks.find(f"diffusion.{name}").mistakes:
+            assert f"(section {section} of the lesson)" in mistake.message
 
 
 # ---- the inputs

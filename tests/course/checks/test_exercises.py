@@ -275,7 +275,7 @@ def floats_to(dtype):
 
 @each
 def test_a_right_answer_by_loops_passes_so_the_oracle_agrees_with_one_written_out(exercise):
-    """Python's own numbers carry no gradient: where one is asked for, that is all that lacks."""
+    """Python's own numbers carry no gradient: where one is asked for, it may be all that lacks."""
     for seed in range(5):
         state = judge(exercise.name, OTHER_STYLE[exercise.name], seed).state
         assert state == "passed" or exercise.learns and state == "detached"

@@ -116,12 +116,13 @@ STUDENTS = [                   # (exercise, the bank's name or None, somebody's 
      lambda t, width: features(t, width, factor=2 * math.pi)),
     ("time_features", "rates forgotten", lambda t, width: torch.stack(
         [t.sin()] * (width // 2) + [t.cos()] * (width // 2), 1)),
-    ("time_features", None, lambda t, width: features(t, width, base=1000)),
+    ("time_features", "another base", lambda t, width: features(t, width, base=1000)),
     ("time_features", None, lambda t, width: features(t, width, base=math.e)),
-    ("time_features", None, lambda t, width: features(t / 1000, width)),
-    ("time_features", None, lambda t, width: features(t.long(), width)),
+    ("time_features", "t divided by 1000", lambda t, width: features(t / 1000, width)),
+    ("time_features", "t made whole", lambda t, width: features(t.long(), width)),
     ("time_features", None, lambda t, width: features(t.abs(), width)),
-    ("time_features", None, lambda t, width: features(t, width)[:, :width // 2].repeat(1, 2)),
+    ("time_features", "only sines",
+     lambda t, width: features(t, width)[:, :width // 2].repeat(1, 2)),
     ("time_features", None, lambda t, width: features(t, 2 * width)),
     ("modulate", "the 1 forgotten", lambda h, scale, shift: torch.einsum(
         "bchw,bc->bchw", h, scale) + shift[:, :, None, None]),
@@ -132,10 +133,12 @@ STUDENTS = [                   # (exercise, the bank's name or None, somebody's 
         scale.unsqueeze(1).unsqueeze(1) + 1) + shift.unsqueeze(1).unsqueeze(1)),
     ("modulate", "the 1 added to the product", lambda h, scale, shift:
      styles_unet.modulate(h, scale - 1, shift + 1)),
-    ("modulate", None, lambda h, scale, shift: styles_unet.modulate(h, scale, -shift)),
+    ("modulate", "the shift taken away",
+     lambda h, scale, shift: styles_unet.modulate(h, scale, -shift)),
     ("modulate", None, lambda h, scale, shift: styles_unet.modulate(
         h, scale.mean(1, keepdim=True).expand_as(scale), shift)),
-    ("modulate", None, lambda h, scale, shift: styles_unet.modulate(h, scale.exp() - 1, shift)),
+    ("modulate", "exp of the scale",
+     lambda h, scale, shift: styles_unet.modulate(h, scale.exp() - 1, shift)),
     ("modulate", None, lambda h, scale, shift: styles_unet.modulate(
         F.layer_norm(h, h.shape[1:]), scale, shift)),
     ("modulate", None, lambda h, scale, shift: styles_unet.modulate(h, scale, 2 * shift)),
@@ -144,10 +147,10 @@ STUDENTS = [                   # (exercise, the bank's name or None, somebody's 
     ("join", "tiled", lambda x, skip: torch.cat(
         [torch.cat([torch.cat([x, x], 2)] * 2, 3), skip], 1)),
     ("join", None, lambda x, skip: torch.cat([F.avg_pool2d(skip, 2), x], 1)),
-    ("join", None, lambda x, skip: torch.cat([F.interpolate(
+    ("join", "bicubic", lambda x, skip: torch.cat([F.interpolate(
         x, scale_factor=2, mode="bicubic"), skip], 1)),
     ("join", None, lambda x, skip: torch.cat([x.repeat_interleave(2, 2), skip], 1)),
-    ("join", None, lambda x, skip: torch.cat(
+    ("join", "four times along the rows", lambda x, skip: torch.cat(
         [x.repeat_interleave(4, 3).view(len(x), -1, *skip.shape[2:]), skip], 1)),
     ("join", None, lambda x, skip: torch.cat([F.interpolate(x, scale_factor=2), skip], 3)),
     ("drop_condition", "keep turned round", lambda condition, null, keep: torch.where(
@@ -163,9 +166,9 @@ STUDENTS = [                   # (exercise, the bank's name or None, somebody's 
     ("drop_condition", None, lambda condition, null, keep: condition if keep else null),
     ("drop_condition", None, lambda condition, null, keep: torch.where(
         keep[:, None], condition + null, null)),
-    ("drop_condition", None, lambda condition, null, keep: torch.where(
+    ("drop_condition", "one number of null", lambda condition, null, keep: torch.where(
         keep[:, None], condition, null.mean())),
-    ("drop_condition", None, lambda condition, null, keep: torch.cat(
+    ("drop_condition", "kept rows first", lambda condition, null, keep: torch.cat(
         [condition[keep], null.expand((~keep).sum(), -1)])),
     ("multiply_adds", "the parameters", lambda c_in, c_out, k, H, W, s: torch.nn.Conv2d(
         c_in, c_out, k, bias=False).weight.numel()),
@@ -175,24 +178,112 @@ STUDENTS = [                   # (exercise, the bank's name or None, somebody's 
         c_in * c_out * k * k * (1 + (H - k) // s) * (1 + (W - k) // s))),
     ("multiply_adds", "the bias counted", lambda *args: by_formula(*args)
      + by_formula(1, args[1], 1, *args[3:])),
-    ("multiply_adds", None, pixels_of),
-    ("multiply_adds", None, lambda c_in, c_out, k, H, W, s: (
+    ("multiply_adds", "rounded to the nearest", pixels_of),
+    ("multiply_adds", "the area rounded", lambda c_in, c_out, k, H, W, s: (
         c_in * c_out * k * k * math.ceil(H * W / s ** 2))),
-    ("multiply_adds", None, lambda c_in, c_out, k, H, W, s: (
+    ("multiply_adds", "channels added", lambda c_in, c_out, k, H, W, s: (
         (c_in + c_out) * k * k * math.ceil(H / s) * math.ceil(W / s))),
-    ("multiply_adds", None, lambda c_in, c_out, k, H, W, s: (
+    ("multiply_adds", "not rounded", lambda c_in, c_out, k, H, W, s: (
         c_in * c_out * k * k * (H / s) * (W / s))),
     ("multiply_adds", None, lambda *args: by_formula(*args) + args[1]),
-    ("multiply_adds", None, lambda c_in, c_out, k, H, W, s: (
+    ("multiply_adds", "the height for both sides", lambda c_in, c_out, k, H, W, s: (
         c_in * c_out * k * k * math.ceil(H / s) ** 2)),
+    ("time_features", "the 2 counted twice", lambda t, width: features(t, width, half=width / 4)),
+    ("time_features", "divided by width / 2 - 1", lambda t, width: torch.cat(
+        [f(t[:, None] * torch.logspace(0, -4, width // 2)) for f in (torch.sin, torch.cos)], 1)),
+    *[("time_features", None, lambda t, width, most=most: features(t.clamp(max=most), width))
+      for most in (500, 998)],
+    ("time_features", None, lambda t, width: features(t.clamp(min=0), width)),
+    ("time_features", None, lambda t, width: features(t.half().float(), width)),
+    ("time_features", None, lambda t, width: features(t.float().bfloat16().float(), width)),
+    ("time_features", None, lambda t, width: features(t, min(width, 32)).repeat(
+        1, 3)[:, :width]),
+    ("modulate", "1 - scale", lambda h, scale, shift: styles_unet.modulate(h, -scale, shift)),
+    ("modulate", "the mean over everything", lambda h, scale, shift: torch.lerp(
+        shift.mean() + 0 * h, h + shift.mean(), 1 + scale.mean())),
+    *[("modulate", None, lambda h, scale, shift, most=most: styles_unet.modulate(
+        h, scale.clamp(-most, most), shift)) for most in (1, 10, 50)],
+    ("modulate", None, lambda h, scale, shift: styles_unet.modulate(h, scale, shift.relu())),
+    *[("modulate", None, lambda h, scale, shift, most=most: styles_unet.modulate(
+        h, scale, shift.clamp(-most, most))) for most in (3, 5, 8)],
+    ("modulate", None, lambda h, scale, shift: styles_unet.modulate(
+        h, scale, shift).clamp(-100, 100)),
+    ("modulate", None, lambda h, scale, shift: styles_unet.modulate(
+        h, scale.flip(0), shift.flip(0))),
+    ("modulate", None, lambda h, scale, shift: F.silu(styles_unet.modulate(h, scale, shift))),
+    ("join", "bilinear, corners aligned", lambda x, skip: torch.cat([torch.nn.Upsample(
+        scale_factor=2, mode="bilinear", align_corners=True)(x), skip], 1)),
+    ("join", "another sample's skip", lambda x, skip: styles_unet.join(x, skip[range(
+        len(skip) - 1, -1, -1)])),
+    *[("join", None, lambda x, skip, most=most: styles_unet.join(x, skip).clamp(-most, most))
+      for most in (3, 4, 10)],
+    ("join", None, lambda x, skip: styles_unet.join(x.clamp(-3, 3), skip)),
+    ("join", None, lambda x, skip: styles_unet.join(x, skip.relu())),
+    ("join", None, lambda x, skip: torch.cat([F.pixel_shuffle(x.repeat(1, 4, 1, 1), 2), skip], 1)),
+    ("drop_condition", "the last sample decides for all", lambda condition, null, keep: (
+        condition.clone() if keep[-1] else null.expand_as(condition))),
+    ("drop_condition", "all dropped", lambda condition, null, keep: null.expand_as(condition)),
+    *[("drop_condition", None, lambda condition, null, keep, most=most: replaced(
+        condition, null, keep).clamp(-most, most)) for most in (5, 10)],
+    ("drop_condition", None, lambda condition, null, keep: replaced(
+        condition, null, keep.flip(0)) if len(keep) > 1 else condition),
+    ("multiply_adds", "a float", lambda c_in, c_out, k, H, W, s: (
+        c_in * c_out * k * k * numpy.ceil(H / s) * numpy.ceil(W / s))),
+    ("multiply_adds", "rounded down, and one more", lambda c_in, c_out, k, H, W, s: (
+        c_in * c_out * k * k * ((H + s) // s) * ((W + s) // s))),
+    ("multiply_adds", "the stride on the width only", lambda c_in, c_out, k, H, W, s: by_formula(
+        c_in * H, c_out, k, 1, W, s)),
+    ("multiply_adds", "half rounded up", lambda c_in, c_out, k, H, W, s: (
+        c_in * c_out * k * k * ((H + 1) // s) * ((W + 1) // s))),
+    ("multiply_adds", None, lambda c_in, c_out, k, H, W, s: by_formula(
+        c_in, c_out, 3, H, W, s)),
+    ("multiply_adds", None, lambda c_in, c_out, k, H, W, s: (
+        (2 * c_in * k * k - 1) * by_formula(1, c_out, 1, H, W, s))),
 ]
 
 
 @pytest.mark.parametrize("name, mistake, function", STUDENTS)
 def test_wrong_answers_never_pass_and_known_mistakes_get_their_name(name, mistake, function):
-    for seed in range(10):
+    for seed in range(30):
         verdict = judge(f"unet.{name}", function, seed)
         assert not verdict.passed and verdict.mistake == mistake, (seed, verdict)
+
+
+# ---- right numbers through which nothing can be learnt
+
+CUT_OFF = [                    # (exercise, which inputs no gradient reaches, the answer)
+    ("modulate", "h and scale and shift", lambda *args: styles_unet.modulate(*args).detach()),
+    ("modulate", "h", lambda h, *more: styles_unet.modulate(h.data, *more)),
+    ("modulate", "scale", lambda h, scale, shift: styles_unet.modulate(h, scale.detach(), shift)),
+    ("modulate", "shift", lambda h, scale, shift: styles_unet.modulate(h, scale, shift.data)),
+    ("modulate", "h and scale and shift", torch.no_grad()(styles_unet.modulate)),
+    ("join", "x and skip", torch.no_grad()(styles_unet.join)),
+    ("join", "x", lambda x, skip: styles_unet.join(x.detach(), skip)),
+    ("join", "skip", lambda x, skip: styles_unet.join(x, skip.detach())),
+    ("join", "x and skip", lambda x, skip: torch.from_numpy(numpy.concatenate(
+        [x.detach().numpy().repeat(2, 2).repeat(2, 3), skip.detach().numpy()], 1))),
+    ("drop_condition", "null", lambda condition, null, keep: replaced(condition, null.data, keep)),
+    ("drop_condition", "null", lambda condition, null, keep: replaced(
+        condition, torch.tensor(null.tolist()), keep)),
+    ("drop_condition", "condition", lambda condition, null, keep: replaced(
+        condition.detach(), null, keep)),
+    ("drop_condition", "condition and null", torch.no_grad()(replaced)),
+]
+
+
+@pytest.mark.parametrize("name, lost, function", CUT_OFF)
+def test_right_numbers_that_let_no_gradient_through_are_told_where(name, lost, function):
+    for seed in range(30):
+        verdict = judge(f"unet.{name}", function, seed)
+        assert verdict.state == "detached" and f"reaches {lost}." in verdict.message, verdict
+
+
+def test_each_message_names_the_section_to_read_again():
+    exercises = {"join": 2, "multiply_adds": 3, "modulate": 4, "time_features": 5,
+                 "drop_condition": 5}
+    for name, section in exercises.items():
+        for mistake in checks.find(f"unet.{name}").mistakes:
+            assert f"(section {section} of the lesson)" in mistake.message
 
 
 # ---- the oracle and the inputs
