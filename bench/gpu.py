@@ -61,15 +61,16 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 
 def parts(budget: str, device: str, folder: Path) -> list[Part]:
-    """What is worth most comes first; the models of all demos lie in the folder."""
+    """What is worth most comes first. The models of all demos lie in the folder, where the roads of
+    one world share judge and CLIP."""
     python, where = sys.executable, ["--budget", budget, "--device", device]
     found = []
     for data, model in [*(("mnist", model) for model in ROADS), ("cifar10", next(iter(ROADS)))]:
         name = f"demo-{data}-{model}"
         command = [python, "-m", "minidalle", "demo", "--data", data, "--model", model, *where,
-                   "--out", str(folder / name)]
+                   "--out", str(folder / data)]
         other = f"-{model}" * (model != next(iter(ROADS)))
-        found.append(Part("demo", name, command, data, folder / name / f"demo{other}.png"))
+        found.append(Part("demo", name, command, data, folder / data / f"demo{other}.png"))
     lessons = sorted(path.stem for path in (ROOT / "lessons").glob("*.ipynb"))
     tool = str(ROOT / "tools" / "lessons.py")
     found += [Part("lesson", name, [python, tool, "card", name, *where]) for name in lessons]

@@ -81,6 +81,14 @@ def test_the_command_of_every_part_is_one_that_its_program_understands(monkeypat
             assert args.inside and (args.budget, args.device) == ("smoke", "cpu")
 
 
+def test_no_two_demos_write_the_same_picture_and_the_roads_of_a_world_share_their_models():
+    """Or a demo that died would be taken for the one before it."""
+    demos = [part for part in gpu.parts("gpu", "cuda", Path("models")) if part.kind == "demo"]
+    assert len({part.picture for part in demos}) == len(demos)
+    assert {(part.data, part.picture.parent) for part in demos} \
+        == {("mnist", Path("models/mnist")), ("cifar10", Path("models/cifar10"))}
+
+
 def test_only_takes_kinds_and_names_and_tells_what_is_neither():
     found = gpu.parts("smoke", "cpu", Path("."))
     assert [part.name for part in gpu.chosen(found, "bench,demo-mnist-dalle")] \

@@ -108,8 +108,8 @@ def test_score_of_captions_that_never_repeat_leaves_diversity_out(shop, monkeypa
 
 def test_beside_real_pictures_of_the_same_captions_the_drawn_ones_are_measured_alike(
         shop, monkeypatch):
-    """Oracles: the batch's own pictures, measured by hand, are the floor; and given as drawn, they
-    make both numbers that of their floor."""
+    """Oracles: the batch's own pictures, measured by hand, are the floor; given as drawn, they make
+    both numbers that of their floor, and other pictures change the numbers and not the floors."""
     made, batch = [], type(shop.world).batch
 
     def noting(self, n, split="train", generator=None):
@@ -125,6 +125,10 @@ def test_beside_real_pictures_of_the_same_captions_the_drawn_ones_are_measured_a
     assert result["diversity"] == result["diversity_floor"] == pytest.approx(expected)
     assert result["paper_error"] == result["paper_error_floor"]
     assert 2 < result["paper_error_floor"] < 6     # mean size of the jitter of colours: 127.5 / 25
+    other = demo.beside_real(shop, real.images.flip(0), real)
+    for name in ("diversity", "paper_error"):
+        assert other[f"{name}_floor"] == pytest.approx(result[f"{name}_floor"])
+        assert other[name] > 1.01 * result[name]
 
 
 def test_the_error_of_the_papers_colour_by_hand():
