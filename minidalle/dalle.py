@@ -217,7 +217,7 @@ def draw(logits: Tensor, temperature: float, top_k: int | None = None,
     if not largest.isfinite().all():
         raise ValueError("a row of logits has NaN, infinity or nothing but -inf, so no code can be "
                          "drawn; look for the first loss that was NaN, or for a huge guidance")
-    if temperature == 0:
+    if temperature < torch.finfo(torch.float32).tiny:      # which divides as 0 does
         return logits.argmax(dim=-1, keepdim=True)
     # subtle: the largest becomes 0 first, or a tiny temperature would make it infinite; and what
     # float32 rounds to 0 would make it 0 / 0

@@ -80,7 +80,11 @@ FIRST1000 = _batch("test_batch_first1000.bin", "371f65da31ad652f5e24b3699a3e6515
 def data_folder() -> Path:
     """The folder MINIDALLE_DATA, or where that is not set the data/ of this checkout."""
     named = os.environ.get("MINIDALLE_DATA")
-    return Path(named).expanduser() if named else Path(__file__).resolve().parent.parent / "data"
+    try:
+        return Path(named or Path(__file__).resolve().parent.parent / "data").expanduser()
+    except RuntimeError as error:
+        raise DataError(f"MINIDALLE_DATA is {named!r}, and there is no such user; set it to a "
+                        "folder") from error
 
 
 def read_mnist(split: str, folder: Path | None = None) -> tuple[Tensor, Tensor]:
@@ -213,6 +217,8 @@ def _receive(url: str, start: int, size: int) -> Iterator[bytes]:
 
 def _read(path: Path, file: DataFile) -> bytes:
     """The bytes of a file (a .xz is unpacked) when their number and checksum are the table's."""
+    if not path.is_file():     # a pipe would be waited for without end
+        raise _refusal(file, path.parent, f"the {path.name} there is no file")
     try:
         with (lzma.open if path.suffix == ".xz" else open)(path, "rb") as stream:
             raw = stream.read(file.size + 1)   # one more than wanted, so that a longer file shows

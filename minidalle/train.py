@@ -55,12 +55,12 @@ def choose_device(name: str | None = None) -> torch.device:
         here.insert(0, "cuda")
     if name is None:
         return torch.device(here[0])
-    if name.split(":")[0] not in here:
+    kind, colon, index = name.partition(":")
+    if kind not in here:
         raise ValueError(f"device {name!r} is not there; this machine has {' and '.join(here)}")
-    if name.startswith("cuda:") and not name[5:].isdigit() or \
-            name.startswith("cuda:") and int(name[5:]) >= torch.cuda.device_count():
-        raise ValueError(f"device {name!r} is not there; count from cuda:0 to "
-                         f"cuda:{torch.cuda.device_count() - 1}")
+    many = torch.cuda.device_count() if kind == "cuda" else 1
+    if colon and index not in map(str, range(many)):
+        raise ValueError(f"device {name!r} is not there; count from {kind}:0 to {kind}:{many - 1}")
     return torch.device(name)
 
 

@@ -415,3 +415,16 @@ def test_real_cifar10_test_pictures_have_the_official_count_of_each_class():
     first = [103, 89, 100, 103, 90, 86, 112, 102, 106, 109]
     assert images.shape[1:] == (3, 32, 32) and labels[:1000].bincount().tolist() == first
     assert len(labels) == 1000 or labels.bincount().tolist() == [1000] * 10
+
+
+def test_the_folder_of_a_user_who_does_not_exist_is_told(monkeypatch):
+    monkeypatch.setenv("MINIDALLE_DATA", "~nosuchuser/data")
+    with pytest.raises(DataError, match="MINIDALLE_DATA is '~nosuchuser/data', and there is no"):
+        download.data_folder()
+
+
+def test_a_pipe_in_a_data_files_place_is_refused_and_not_waited_for(tmp_path):
+    for name in ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"):
+        os.mkfifo(tmp_path / name)
+    with pytest.raises(DataError, match="the train-images-idx3-ubyte.gz there is no file"):
+        download.read_mnist("train", tmp_path)

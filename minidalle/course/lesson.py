@@ -43,7 +43,7 @@ class Lesson:
         self.name, self.began = name, time.perf_counter()
         self.device = choose_device()
         self.budget = choose_budget(device=self.device)
-        self.seed = int(os.environ.get("MINIDALLE_SEED", 0))
+        self.seed = choose_seed()
         self.runs = Path(os.environ.get("MINIDALLE_RUNS", ROOT / "runs"))
         plt.rcParams.update(FIGURES)
         print(self.announcement())
@@ -117,6 +117,15 @@ class Lesson:
             "seconds": round(time.perf_counter() - self.began),
             "machine": machine(self.device), "metrics": metrics,
             "reference": {"chance": chance, "broken": broken}})
+
+
+def choose_seed() -> int:
+    """That of MINIDALLE_SEED, or 0."""
+    text = os.environ.get("MINIDALLE_SEED", "0")
+    if not text.isdecimal() or int(text) >= 2 ** 32:
+        raise ValueError(f"MINIDALLE_SEED is {text[:40]!r}; set it to a whole number from 0 to "
+                         f"{2 ** 32 - 1}")
+    return int(text)
 
 
 def expected() -> dict:

@@ -1,8 +1,10 @@
 """The command line: python -m minidalle demo | compare | train | draw | vary | blend | edit |
 inpaint | score | speedrun; checks and grade belong to the course (course/commands.py)."""
 import json
+import os
 import shlex
 import sys
+import tempfile
 import warnings
 from collections.abc import Callable
 from functools import partial
@@ -12,6 +14,8 @@ from types import MappingProxyType
 from minidalle.workshop.options import parser
 from minidalle.workshop.recipes import ROADS, STAGES, Workshop
 
+PAGE = 2 ** 27                 # pixels of the largest page: with all copies, some GB of memory
+FEW = 6                        # notes on captions that are printed one by one
 PICTURES = (".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".svg", ".pdf")
 
 
@@ -67,15 +71,17 @@ def run_draw(args, workshop, picture: Path) -> None:
     given = read_picture(args.complete) if args.complete else None
     if given:
         check_kept(picture, args.complete, "the picture to complete")
+    check_page(len(args.captions) * args.samples, args.samples, args.scale, workshop.world.size)
     need_models(args, workshop, ROADS[args.model].needs(args.best))
     captions = [workshop.world.grammar.known_words(caption) for caption in args.captions]
     workshop.tokenizer.batch(captions)         # says now, above the bars, if one is too long
+    warnings.filterwarnings("ignore", message=".* captions cut to fit")    # and so not once more
     every = [caption for caption in captions for _ in range(args.samples)]
     numbers = [*range(args.samples)] * len(captions)           # whatever stands in the other rows
     images = draw_many(workshop, painter(args, workshop, given), every, args.seed, args.best,
                        numbers)
     write_page(picture, images, args.samples, args.scale)
-    print(f"{len(images)} picture{'s' * (len(images) > 1)} in {picture}")
+    print(f"{len(images)} picture{'s' * (len(images) > 1)} in {printable(picture)}")
     if len(captions) > 1:
         for i, caption in enumerate(args.captions):
             print(f"  row {i + 1}: {short(caption, 80)}")
@@ -161,6 +167,7 @@ def given_pictures(args, workshop, picture: Path, *files: Path) -> list:
     """Square pictures as large as the models', each (3, H, W); never to be written over."""
     from minidalle.workshop.pictures import read_square
 
+    check_page(args.n + len(files), min(args.n + len(files), 10), args.scale, workshop.world.size)
     images = [read_square(file, workshop.world.size).to(workshop.device) for file in files]
     for file in files:
         check_kept(picture, file, "the given picture")
@@ -181,7 +188,7 @@ def write_row(args, picture: Path, images: list, where: str) -> None:
     columns = min(len(images), 10)
     blank = [torch.ones_like(images[0])] * (-len(images) % columns)
     write_page(picture, torch.stack(images + blank), columns, args.scale)
-    print(f"{args.n} picture{'s' * (args.n > 1)} in {picture}, {where}")
+    print(f"{args.n} picture{'s' * (args.n > 1)} in {printable(picture)}, {where}")
 
 
 def run_score(args, workshop, picture: Path) -> None:
@@ -250,26 +257,44 @@ def roads_with(options: set[str]) -> list[str]:
 
 
 def check_captions(captions: list[str], workshop) -> None:
-    """Refuse an empty caption; say which words this world does not know, or what is no sentence."""
-    grammar = workshop.world.grammar
+    """Refuse a caption without a word of this world; say which of the words it does not know, and
+    what is no sentence. Of many captions, the first few stand for all."""
+    grammar, notes = workshop.world.grammar, []
     for caption in captions:
-        if not caption.strip():
-            raise ValueError("a caption is empty; write one, for example "
-                             f"{grammar.example()!r}")
+        if not grammar.known_words(caption).strip(" ,"):
+            what = f"{short(caption, 60)!r} has no word of this world" if caption.strip() else \
+                "a caption is empty"
+            raise ValueError(f"{what}; write one, for example {grammar.example()!r}")
         if unknown := grammar.unknown_words(caption):
             words = ", ".join(short(word, 30) for word in unknown[:8])
             more = f" and {len(unknown) - 8} more" if len(unknown) > 8 else ""
-            print(f"unknown here: {words}{more}; the picture is drawn without them",
-                  file=sys.stderr)
+            notes.append(f"unknown here: {words}{more}; the picture is drawn without them")
         try:
             grammar.parse(grammar.known_words(caption))
         except ValueError:
-            print(f"{short(caption, 60)!r} is no sentence of this world, so the picture may be "
-                  f"anything; one that is: {grammar.example()!r}", file=sys.stderr)
+            notes.append(f"{short(caption, 60)!r} is no sentence of this world, so the picture may "
+                         f"be anything; one that is: {grammar.example()!r}")
+    for note in notes[:FEW]:
+        print(note, file=sys.stderr)
+    if len(notes) > FEW:
+        print(f"and {len(notes) - FEW} more notes of this kind", file=sys.stderr)
 
 
 def short(text: str, most: int) -> str:
-    return text if len(text) <= most else text[:most - 3] + "..."
+    return printable(text if len(text) <= most else text[:most - 3] + "...")
+
+
+def printable(text) -> str:
+    """A text of a user for a terminal: what would move or colour its cursor is shown as a code."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(text))
+
+
+def check_page(pictures: int, columns: int, scale: int, size: int) -> None:
+    """Find out before anything is drawn that the page is too large to be made."""
+    wide, high = columns * (size + 1) * scale, -(-pictures // columns) * (size + 1) * scale
+    if wide * high > PAGE:
+        raise ValueError(f"the page would have {wide:,} x {high:,} pixels, and {PAGE:,} in all is "
+                         "the most; take a smaller --scale, or fewer pictures")
 
 
 def check_kept(picture: Path, given: Path, what: str) -> None:
@@ -308,7 +333,7 @@ def main(arguments: list[str] | None = None, others: dict[str, Callable] = Mappi
             warnings.showwarning = lambda message, *rest: print(f"note: {message}", file=sys.stderr)
             return {"speedrun": run_speedrun, **others}.get(args.command, run)(args) or 0
     except (ValueError, OSError, FloatingPointError) as error:
-        print(f"minidalle: {error}", file=sys.stderr)
+        print(f"minidalle: {printable(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:
         print(f"minidalle: {str(stop) or 'stopped'}; the same command goes on from here",
@@ -333,6 +358,8 @@ def run(args) -> None:
     if args.command != "score":
         check_writable(picture)
     workshop = Workshop(args.data, args.seed, args.budget, folder, args.device, args.fresh)
+    if args.command in ("demo", "compare", "train") or args.fresh or getattr(args, "train", False):
+        check_writable(workshop.folder / "clip.pt")            # as where all models will lie
     RUN[args.command](args, workshop, picture)
 
 
@@ -342,14 +369,17 @@ def check_writable(file: Path, option: str = "--out") -> None:
     if file.is_dir():
         raise ValueError(f"{file} is a folder, so no file can be written there; name another "
                          f"{option}")
+    for link in (file, *file.parents):
+        if link.is_symlink() and not os.path.exists(link):     # subtle: exists() may fail on a loop
+            raise ValueError(f"{link} is a link that leads nowhere, so nothing can be written "
+                             f"there; name another {option}")
     folder = next(folder for folder in file.parents if folder.exists())
     if not folder.is_dir():
         raise ValueError(f"{file} cannot be written, because {folder} is a file; name another "
                          f"{option}")
-    probe = folder / f".{file.stem}.part{file.suffix}"         # as in checkpoint.write
-    try:
-        probe.touch()
-        probe.unlink()
+    try:                       # under a name that nobody else has, or their half file would go
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".", suffix=".part"):
+            pass
     except OSError as error:
         raise OSError(f"{file} cannot be written ({error.strerror}); choose another folder with "
                       f"{option}, or make room") from error

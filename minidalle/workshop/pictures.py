@@ -15,6 +15,7 @@ from torch import Tensor
 
 CELL, GAP, LABEL, EDGE = 0.92, 0.05, 2.1, 0.3      # of a figure, in inches
 RED, GREY = "#b3261e", "0.35"
+FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM")     # no other program is asked
 HALVES = ("left", "right", "top", "bottom")
 
 
@@ -38,15 +39,21 @@ def open_picture(path: Path) -> Image.Image:
     """A picture from a file of any mode and size: as RGB, what is transparent laid over white."""
     if not path.exists():
         raise ValueError(f"there is no file {path}; name a picture")
+    if not path.is_file():     # a pipe would be waited for without end
+        raise ValueError(f"{path} is not a picture that can be read: it is no file; name one")
     try:
-        with Image.open(path) as file:
+        with Image.open(path, formats=FORMATS) as file:
             image = ImageOps.exif_transpose(file)              # as a camera held it
+            deep = image.mode == "F" or image.mode == "I" and file.format != "PNG"
             if image.mode.startswith("I"):                     # 16 bits of grey
                 image = Image.fromarray((np.asarray(image) // 256).clip(0, 255).astype(np.uint8))
             image = image.convert("RGBA")
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path} is not a picture that Pillow can read ({error}); name one, for "
-                         "example a .png") from error
+    except Exception as error:                 # of a damaged file Pillow may say anything
+        raise ValueError(f"{path} is not a picture that can be read: it is damaged, too large, or "
+                         f"none of {', '.join(FORMATS)}; name one of these") from error
+    if deep:
+        raise ValueError(f"{path} has 32 bits a pixel, and nothing says how bright they are; save "
+                         "it with 8 or 16")
     return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
 
 

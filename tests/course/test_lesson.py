@@ -188,3 +188,10 @@ def test_pictures_are_stored_in_256_colours_and_never_larger():
     assert len(smaller(encoded(noisy))) < 0.7 * len(encoded(noisy))
     # few colours stay what they are
     assert (numpy.asarray(opened(smaller(encoded(flat)))) == flat).all()
+
+
+@pytest.mark.parametrize("text", ["abc", "-1", "1.5", "", str(2 ** 70), str(2 ** 32)])
+def test_a_seed_that_is_none_is_told_in_one_sentence(monkeypatch, text):
+    monkeypatch.setenv("MINIDALLE_SEED", text)
+    with pytest.raises(ValueError, match="MINIDALLE_SEED is .*; set it to a whole number from 0"):
+        Lesson("04_clip")

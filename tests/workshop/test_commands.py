@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import warnings
 from pathlib import Path
@@ -266,7 +267,7 @@ def test_draw_with_a_png_as_out_keeps_models_in_runs_and_names_the_picture_so(
 
 @pytest.mark.parametrize("caption, unknown", [
     ("a purple elephant on blue", "purple, elephant"),
-    ("\u4e00\u53ea\u7ea2\u8272\u7684\u732b", "\u4e00\u53ea\u7ea2\u8272\u7684\u732b"),
+    ("a red \u732b", "\u732b"),
     ("a red \U0001f600 on blue", "\U0001f600")])
 def test_draw_names_the_words_it_does_not_know_and_draws_all_the_same(
         runs, capsys, caption, unknown):
@@ -296,9 +297,37 @@ def test_an_empty_caption_is_refused_in_one_sentence(runs, capsys, caption):
     assert not (runs / "draw.png").exists()
 
 
+@pytest.mark.parametrize("caption", ["\u4e00\u53ea\u7ea2\u8272\u7684\u732b", "hello there", ",",
+                                     "\x1b[31mred\x1b[0m"])
+def test_a_caption_without_a_word_of_this_world_is_refused_in_one_printable_sentence(
+        runs, capsys, caption):
+    assert call("draw", SEVEN, caption, out=runs) == 2
+    error = capsys.readouterr().err
+    assert says_one_sentence(error) and "has no word of this world; write one, for" in error
+    assert error[:-1].isprintable() and not (runs / "draw.png").exists()
+
+
+def test_of_many_strange_captions_a_few_are_told_and_a_cut_is_told_once(runs, capsys):
+    captions = [f"a red thing{i} on blue" for i in range(60)] + ["red " * 50]
+    assert call("draw", *captions, out=runs, model="dalle", scale=1) == 0
+    error = capsys.readouterr().err
+    assert error.count("unknown here") + error.count("no sentence") == 6
+    assert "and 115 more notes of this kind" in error and error.count("captions cut to fit") == 1
+
+
+def test_what_would_move_the_cursor_is_printed_as_a_code(runs, capsys):
+    assert call("draw", "a red \x1b[2Jseven on blue", "a red seven\non blue", out=runs,
+                scale=1) == 0
+    said = capsys.readouterr()
+    assert "\x1b" not in said.err + said.out and "\\x1b[2J" in said.out
+    assert "row 2: a red seven\\non blue" in said.out
+    assert call("draw", SEVEN, "--complete", "no\x1bfile.png", out=runs) == 2
+    assert "there is no file no\\x1bfile.png" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("caption, note", [
     ("red " * 2500, "note: 1 of 2 captions cut to fit: of 2500 tokens in the longest, the first"),
-    ("x" * 10_000, "unknown here: xxxxxxxxxxxxxxxxxxxxxxxxxxx...; the picture is drawn without")])
+    ("red " + "x" * 10_000, f"unknown here: {27 * 'x'}...; the picture is drawn without them")])
 def test_of_ten_thousand_characters_it_notes_how_much_was_read_and_draws(
         runs, capsys, caption, note):
     assert call("draw", caption, SEVEN, out=runs) == 0
@@ -664,12 +693,75 @@ def test_the_search_for_a_place_to_write_leaves_no_scraps_and_no_picture_undone(
     assert (tmp_path / "draw.png").read_text() == "an older picture"
 
 
-@pytest.mark.parametrize("device", ["tpu", "cuda:99"])
+@pytest.mark.parametrize("device", ["tpu", "cuda:99", "cpu:", "cpu:foo", "cpu:-1", "cpu:1",
+                                    "cpu:\u00b2", ""])
 def test_a_device_that_is_not_there_is_told_with_those_that_are(
         tmp_path, capsys, no_training, device):
     assert main(["demo", "--budget", "smoke", "--device", device, "--out", str(tmp_path)]) == 2
     error = capsys.readouterr().err
     assert says_one_sentence(error) and f"device '{device}' is not there" in error
+
+
+@pytest.mark.parametrize("words", [["--samples", "1000", "--scale", "64"],
+                                   ["--samples", "400", "--scale", "64"]])
+def test_a_page_that_is_too_large_is_refused_before_anything_is_drawn(
+        tmp_path, given, capsys, no_training, words):
+    assert call("draw", SEVEN, "--train", *words, out=tmp_path / "runs") == 2
+    error = capsys.readouterr().err
+    assert says_one_sentence(error) and "pixels, and 134,217,728 in all is the most" in error
+    assert call("vary", given[0], "--train", "--n", 1000, "--scale", 64, out=tmp_path / "r") == 2
+    assert "the page would have 21,120 x 213,312 pixels" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command, words", [("demo", []), ("train", ["clip"]), ("compare", []),
+                                            ("draw", [SEVEN, "--train"])])
+def test_a_place_where_models_cannot_lie_is_told_before_any_training(
+        tmp_path, capsys, no_training, command, words):
+    (tmp_path / "drawn-smoke-0").write_text("in the way")
+    assert call(command, *words, out=tmp_path) == 2
+    error = capsys.readouterr().err
+    assert says_one_sentence(error) and f"{tmp_path / 'drawn-smoke-0'} is a file" in error
+
+
+def test_a_link_that_leads_nowhere_or_in_a_circle_is_told_before_any_training(
+        tmp_path, capsys, no_training):
+    (tmp_path / "broken").symlink_to(tmp_path / "gone")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    for name in ("broken", "loop"):
+        for out in (tmp_path / name, tmp_path / name / "x.png"):
+            assert call("draw", SEVEN, "--train", out=out) == 2
+            error = capsys.readouterr().err
+            assert says_one_sentence(error) and f"{name} is a link that leads nowhere" in error
+
+
+def test_a_folder_without_the_right_to_write_is_told_before_any_training(
+        tmp_path, monkeypatch, capsys, no_training):
+    """As `runs/` may be written to and the folder in it not, or a read-only working directory."""
+    (tmp_path / "drawn-smoke-0").mkdir()
+    make = tempfile.NamedTemporaryFile
+
+    def refuse(dir, **options):
+        if Path(dir).name == "drawn-smoke-0":
+            raise PermissionError(13, "Permission denied")
+        return make(dir=dir, **options)
+    monkeypatch.setattr(tempfile, "NamedTemporaryFile", refuse)
+    assert call("train", "clip", out=tmp_path) == 2
+    error = capsys.readouterr().err
+    assert says_one_sentence(error) and "cannot be written (Permission denied)" in error
+
+
+def test_the_search_for_a_place_leaves_the_half_picture_of_another_process(tmp_path, no_training):
+    (tmp_path / ".draw.part.png").write_text("half")
+    call("draw", SEVEN, out=tmp_path)
+    assert (tmp_path / ".draw.part.png").read_text() == "half"
+
+
+def test_a_temperature_that_is_all_but_zero_takes_the_likeliest(runs):
+    drawn = []
+    for temperature in (0, 1e-300, 1e-40):
+        assert call("draw", SEVEN, out=runs, model="dalle", scale=1, temperature=temperature) == 0
+        drawn.append(pixels(runs / "draw.png"))
+    assert np.array_equal(drawn[0], drawn[1]) and np.array_equal(drawn[0], drawn[2])
 
 
 def test_a_stage_that_does_not_exist_is_told_with_those_that_do(tmp_path, capsys, no_training):

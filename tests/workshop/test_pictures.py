@@ -1,13 +1,30 @@
 """Pictures: their pixels come back, their rows are those that were given, their captions known."""
+import os
+
 import numpy as np
 import pytest
 import torch
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
 from PIL import Image
 
 from minidalle.data import is_unseen
 from minidalle.pairs import is_unseen_pair
 from minidalle.train import seeded
-from minidalle.workshop.pictures import read_picture, show_captions, tile, to_pixels, upper_rows
+from minidalle.workshop.pictures import (
+    CELL,
+    GAP,
+    RED,
+    put_row,
+    put_text,
+    read_mask,
+    read_picture,
+    read_square,
+    show_captions,
+    tile,
+    to_pixels,
+    upper_rows,
+)
 from minidalle.workshop.recipes import WORLDS
 
 WORLD, PHOTOS = WORLDS["drawn"](), WORLDS["cifar10"]()
@@ -81,12 +98,12 @@ def test_a_picture_taller_than_wide_is_refused_with_its_size(tmp_path):
         read_picture(tmp_path / "x.png")
 
 
-@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "LA", "CMYK", "I", "I;16"])
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "LA", "CMYK", "I;16"])
 def test_a_white_picture_of_any_mode_is_read_as_white(tmp_path, mode):
-    white = {"I": 65535, "I;16": 65535}.get(mode)
+    white = {"I;16": 65535}.get(mode)
     image = Image.new("RGB", (3, 2), "white").convert(mode) if white is None else \
         Image.new(mode, (3, 2), white)
-    path = tmp_path / {"CMYK": "x.jpg", "I": "x.tif"}.get(mode, "x.png")
+    path = tmp_path / {"CMYK": "x.jpg"}.get(mode, "x.png")
     image.save(path)
     assert read_picture(path).mode == "RGB" and (np.asarray(read_picture(path)) == 255).all()
 
@@ -103,11 +120,103 @@ def test_what_is_no_picture_is_told_by_name(tmp_path):
     (tmp_path / "half.png").write_bytes((tmp_path / "whole.png").read_bytes()[:1500])
     (tmp_path / "text.png").write_text("a red seven")
     (tmp_path / "folder.png").mkdir()
-    for name in ("half", "text", "folder"):
-        with pytest.raises(ValueError, match=f"{name}.png is not a picture that Pillow can read"):
+    os.mkfifo(tmp_path / "pipe.png")                           # for which nothing is waited
+    (tmp_path / "eps.png").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
+    for name in ("half", "text", "folder", "pipe", "eps"):
+        with pytest.raises(ValueError, match=f"{name}.png is not a picture that can be read: it is "
+                                             "(no file|damaged, too large, or none of PNG, JPEG)"):
             read_picture(tmp_path / f"{name}.png")
     with pytest.raises(ValueError, match="there is no file .*none.png"):
         read_picture(tmp_path / "none.png")
+
+
+@pytest.mark.parametrize("mode", ["F", "I"])
+def test_a_picture_of_32_bits_is_refused_as_nothing_says_how_bright_it_is(tmp_path, mode):
+    Image.new(mode, (4, 4), 200).save(tmp_path / "x.tif")
+    with pytest.raises(ValueError, match="x.tif has 32 bits a pixel, .* save it with 8 or 16"):
+        read_picture(tmp_path / "x.tif")
+
+
+def test_whatever_pillow_says_of_a_damaged_file_it_is_one_sentence_of_ours(tmp_path, monkeypatch):
+    Image.fromarray(PIXELS).save(tmp_path / "x.png")
+    for error in (TypeError("an int"), IndexError(), OSError("bare words"), KeyError(7)):
+        def fail(*args, error=error, **options):
+            raise error
+        monkeypatch.setattr(Image, "open", fail)
+        with pytest.raises(ValueError, match="x.png is not a picture that can be read") as told:
+            read_picture(tmp_path / "x.png")
+        assert "bare words" not in str(told.value)
+
+
+# ---- a square picture, and a mask -----------------------------------------------------------
+
+@pytest.mark.parametrize("scale", [1, 2, 8])
+def test_a_square_picture_is_read_as_its_pixels_at_any_scale(tmp_path, scale):
+    Image.fromarray(PIXELS).resize((32 * scale, 32 * scale), Image.NEAREST).save(tmp_path / "x.png")
+    image = read_square(tmp_path / "x.png", 32)
+    assert image.shape == (3, 32, 32) and image.dtype == torch.float32
+    assert np.array_equal(to_pixels(image), PIXELS) and -1 <= image.min() < image.max() <= 1
+
+
+def test_a_pixel_of_a_square_picture_is_the_mean_of_those_it_stands_for_by_hand(tmp_path):
+    """Two by two become one: means of 0 and 200, of 40 and 60."""
+    fine = np.array([[0, 200, 40, 60]] * 2 + [[10, 10, 255, 255]] * 2, np.uint8)
+    Image.fromarray(fine).save(tmp_path / "x.png")
+    assert to_pixels(read_square(tmp_path / "x.png", 2))[..., 0].tolist() == [[100, 50], [10, 255]]
+
+
+@pytest.mark.parametrize("size", [(20, 21), (21, 20)])
+def test_a_picture_that_is_not_square_is_refused_with_its_size(tmp_path, size):
+    Image.new("RGB", size).save(tmp_path / "x.png")
+    with pytest.raises(ValueError, match=f"x.png is {size[0]} x {size[1]} pixels; .* as wide as h"):
+        read_square(tmp_path / "x.png", 32)
+
+
+@pytest.mark.parametrize("half, by_hand", [
+    ("left", [[1, 1, 0, 0]] * 4), ("right", [[0, 0, 1, 1]] * 4),
+    ("top", [[1] * 4] * 2 + [[0] * 4] * 2), ("bottom", [[0] * 4] * 2 + [[1] * 4] * 2)])
+def test_a_named_mask_is_that_half_by_hand(half, by_hand):
+    mask = read_mask(half, 4)
+    assert mask.dtype == torch.bool and mask.int().tolist() == by_hand
+
+
+def test_a_mask_of_a_file_is_where_it_is_lighter_than_the_middle_grey(tmp_path):
+    grey = np.array([[0, 127], [128, 255]], np.uint8)
+    Image.fromarray(grey).resize((8, 8), Image.NEAREST).save(tmp_path / "x.png")
+    assert read_mask(str(tmp_path / "x.png"), 2).tolist() == [[False, False], [True, True]]
+
+
+@pytest.mark.parametrize("shade, where", [(0, "nowhere"), (255, "all")])
+def test_a_mask_of_one_shade_is_refused(tmp_path, shade, where):
+    Image.new("L", (4, 4), shade).save(tmp_path / "x.png")
+    with pytest.raises(ValueError, match=f"x.png is {where} white; give one"):
+        read_mask(str(tmp_path / "x.png"), 4)
+
+
+# ---- on a page ------------------------------------------------------------------------------
+
+def test_text_stands_at_its_place_in_inches_by_hand():
+    """A quarter from the left and half way up a page of 8 by 4."""
+    page = Figure(figsize=(8, 4))
+    put_text(page, 2.0, 2.0, "here", fontsize=9)
+    [text] = page.texts
+    assert text.get_position() == (0.25, 0.5) and text.get_text() == "here"
+    assert text.get_va() == "center" and text.get_fontsize() == 9
+
+
+@pytest.mark.parametrize("unseen", [True, False])
+def test_a_row_holds_its_pictures_from_left_to_right_framed_in_red_where_unseen(unseen):
+    """Three pictures of known pixels, each a cell to the right of the one before."""
+    page, images = Figure(figsize=(8, 4)), torch.rand(3, 3, 5, 5, generator=seeded(0)) * 2 - 1
+    put_row(page, 1.0, 0.5, images, unseen)
+    assert len(page.axes) == 3
+    for i, axes in enumerate(page.axes):
+        left, bottom, wide, high = axes.get_position().bounds
+        assert (8 * left, 4 * bottom) == pytest.approx((1.0 + i * CELL, 0.5))
+        assert (8 * wide, 4 * high) == pytest.approx((CELL - GAP, CELL - GAP))
+        assert np.array_equal(axes.images[0].get_array(), to_pixels(images[i]))
+        assert axes.images[0].get_interpolation() == "nearest" and not len(axes.get_xticks())
+        assert to_hex(axes.spines["left"].get_edgecolor()) == to_hex(RED if unseen else "0.6")
 
 
 # ---- the captions of a figure ---------------------------------------------------------------
