@@ -167,8 +167,8 @@ def edit(road: Unclip, images: Tensor, before: list[str], after: list[str],
     The strength, a number or (B, 1), is how far the image vector turns into the direction of the
     change: 0 is the picture itself; the paper goes to 0.25 or 0.5. At 1 nothing of its own vector
     is left, and beyond that it leaves whatever a picture could have: there is a warning. A digit
-    is harder to change than a colour; where it stops half way, try 0.6 to 0.8. Nothing here is
-    random.
+    is harder to change than a colour. Where it stops half way, try 0.6; further on more is lost
+    than won. Nothing here is random.
     """
     ids = road.tokenizer.batch([*before, *after]).to(images.device)         # (2B, T)
     # asked of the ids: equal captions in other company have vectors that differ by rounding

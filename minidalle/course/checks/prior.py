@@ -33,9 +33,12 @@ def means(vectors: Tensor) -> Tensor:
     return vectors.mean(dim=0)
 
 
-def crowds(n: int, E: int, spread: float):
-    """Two crowds, each round a direction of its own: at spread 0.3 both are narrow."""
+def crowds(low: int, high: int, spread: float, square: bool = False):
+    """Two crowds of low to high vectors, each round a direction of its own: at spread 0.3 both are
+    narrow."""
     def draw(g: Generator) -> tuple:
+        n = between(low, high, g)
+        E = n if square else between(4, 16, g)
         centres = unit(torch.randn(2, 1, E, generator=g))
         return tuple(unit(centres + spread * torch.randn(2, n, E, generator=g)))
     return draw
@@ -43,8 +46,17 @@ def crowds(n: int, E: int, spread: float):
 
 def same_crowd(g: Generator) -> tuple:
     """The same vectors in another order: no gap, and yet each pair is far apart."""
-    text = unit(torch.randn(7, 4, generator=g))
-    return text, text.roll(between(1, 6, g), dims=0)
+    n = between(5, 9, g)
+    text = unit(torch.randn(n, 4, generator=g))
+    return text, text.roll(between(1, n - 1, g), dims=0)
+
+
+def facing(g: Generator) -> tuple:
+    """Two narrow crowds on opposite sides, of unequal entries: a gap near 2, the largest."""
+    n, E = between(2, 9, g), between(3, 8, g)
+    centre = unit(torch.randn(1, E, generator=g))
+    text, image = unit(torch.stack([centre, -centre]) + 0.05 * torch.randn(2, n, E, generator=g))
+    return text, image
 
 
 def of_means(distance):
@@ -54,7 +66,7 @@ def of_means(distance):
 
 GAP = Exercise(
     "prior.gap", LESSON, 1, gap,
-    (crowds(9, 5, 0.3), crowds(4, 4, 0.5), same_crowd, crowds(1, 6, 0.5), crowds(50, 16, 1.0)), (
+    (crowds(8, 12, 0.3), crowds(4, 6, 0.5, square=True), same_crowd, crowds(1, 1, 0.5), facing), (
         Mistake(
             "the mean distance of the pairs",
             "You average the distances of the pairs. Those are far from 0 even where the two "
@@ -103,6 +115,21 @@ GAP = Exercise(
             "You add up the vectors of a crowd and do not divide: twice as many would have twice "
             "the gap.",
             lambda text, image: len(text) * gap(text, image)),
+        Mistake(
+            "the mean of everything",
+            "You average all entries of all vectors into one number a crowd. The mean vector has "
+            "E entries, dim=0: the formula of section 2 averages vectors.",
+            of_means(lambda x, y: (x.mean() - y.mean()).abs())),
+        Mistake(
+            "the difference of the lengths",
+            "You compare how LONG the two means are. Two means of one length can lie far apart: "
+            "subtract the vectors first, then take the length (section 2).",
+            of_means(lambda x, y: (x.norm() - y.norm()).abs())),
+        Mistake(
+            "the largest difference",
+            "You take the largest of the E differences. The distance of section 2 is the root of "
+            "the sum of all squares.",
+            of_means(lambda x, y: (x - y).abs().max())),
     ), "the distance of the two means, 0 for equal crowds")
 
 
@@ -113,17 +140,26 @@ def to_unit_variance(z: Tensor) -> Tensor:
     return math.sqrt(z.shape[1]) * z
 
 
-def unit_inputs(B: int, low: int, high: int, centre: float = 0.0):
-    """Vectors that lie round one of them, if centre is not 0: as those of a CLIP do."""
+def unit_inputs(most: int, low: int, high: int, centre: float = 0.0):
+    """At most so many vectors of low to high entries. They lie round one of them, if centre is not
+    0: as those of a CLIP do."""
     def draw(g: Generator) -> tuple:
-        E = between(low, high, g)
+        B, E = between((most + 1) // 2, most, g), between(low, high, g)
         middle = centre * torch.randn(1, E, generator=g)
         return (unit(middle + torch.randn(B, E, generator=g)),)
     return draw
 
 
 def square_of_vectors(g: Generator) -> tuple:
-    return unit_inputs(*(3 * [between(3, 5, g)]))(g)
+    n = between(3, 5, g)
+    return (unit(torch.randn(n, n, generator=g)),)
+
+
+def spiky(g: Generator) -> tuple:
+    """Most of each vector lies in one entry, which becomes 5 or more: nothing is cut off."""
+    B, E = between(2, 4, g), between(60, 70, g)
+    return (unit(torch.eye(E)[torch.randperm(E, generator=g)[:B]] * torch.tensor([1.0, -1.0])[
+        torch.arange(B) % 2, None] + 0.1 * torch.randn(B, E, generator=g)),)
 
 
 def spread(z: Tensor, dim: int) -> Tensor:
@@ -135,7 +171,7 @@ def spread(z: Tensor, dim: int) -> Tensor:
 VARIANCE = Exercise(
     "prior.to_unit_variance", LESSON, 1, to_unit_variance,
     (unit_inputs(3, 5, 7, 1.0), square_of_vectors, unit_inputs(1, 10, 14), unit_inputs(9, 2, 3),
-     unit_inputs(4, 60, 70, 2.0)), (
+     spiky), (
         Mistake(
             "as they are",
             "Your vectors come back as they were. A vector of length one has entries of variance "
@@ -180,6 +216,21 @@ VARIANCE = Exercise(
             "You take away the mean of each vector and divide by its standard deviation, as a norm "
             "layer does. That turns the vector: only one factor is wanted, the root of E.",
             lambda z: (z - z.mean(dim=1, keepdim=True)) / spread(z, 1)),
+        Mistake(
+            "the root of E - 1",
+            "You multiply by the root of E - 1. The mean of the squares of a unit vector is 1 / E, "
+            "and nothing was taken away from them: the root of E (section 4).",
+            lambda z: math.sqrt(z.shape[1] - 1) * z),
+        Mistake(
+            "the root of B times E",
+            "You count the entries of the whole table. A vector does not change with the batch: "
+            "the root of E, how many entries one vector has (section 4).",
+            lambda z: math.sqrt(z.numel()) * z),
+        Mistake(
+            "the factor for E = 128",
+            "You multiply by 11.3, the factor of our CLIP. Vectors of another length have another: "
+            "read E off z.shape (section 4).",
+            lambda z: math.sqrt(128) * z),
     ), "the same factor for every vector, so that there is a way back")
 
 
@@ -190,10 +241,12 @@ def better_of_two(a: Tensor, b: Tensor, text: Tensor) -> Tensor:
     return prior.better_of_two(a, b, text)
 
 
-def two_inputs(B: int, E: int, size: float = 1.0):
+def two_inputs(low: int, high: int, size: float = 1.0, square: bool = False):
     """Some rows with a and some with b, and none where the two are level. Row 0 has a short vector
     straight along the text, and a long one across it that has the larger dot product."""
     def draw(g: Generator) -> tuple:
+        B = between(low, high, g)
+        E = B if square else between(3, 8, g)
         a, b, text = torch.randn(3, B, E, generator=g)
         across = b[0] - dots(b, text)[0] / dots(text, text)[0] * text[0]
         if B > 1:
@@ -204,6 +257,24 @@ def two_inputs(B: int, E: int, size: float = 1.0):
         a = a + torch.where(wins, 0.1, -0.1)[:, None] * text
         return size * a, size * b, text
     return draw
+
+
+CLOSE = ((0.5, 0.4995), (-0.5, -0.4995), (0.001, -0.001), (2.0, 1.9), (-2.0, -2.1), (0.3, -3.0))
+
+
+def close_inputs(g: Generator) -> tuple:
+    """In each row the dot products are known, and most lie close together; either may be larger,
+    and both may lie on one side of 0. In one row a and b are equal, and so is the better one."""
+    E = between(5, 9, g)
+    fits = torch.tensor([*CLOSE, *(pair[::-1] for pair in CLOSE),
+                         (1.5, -0.2), (0.7, 0.7)])                          # (14, 2)
+    text = unit(torch.randn(len(fits), E, generator=g))
+    aside = torch.randn(2, len(fits), E, generator=g)
+    aside = aside - (aside * text).sum(dim=2, keepdim=True) * text          # across the text
+    a, b = aside + fits.T[:, :, None] * text
+    b[-1] = a[-1]
+    order = torch.randperm(len(fits), generator=g)
+    return a[order], b[order], text[order]
 
 
 def dots(x: Tensor, y: Tensor) -> Tensor:
@@ -222,8 +293,8 @@ def better_batch(a: Tensor, b: Tensor, text: Tensor) -> Tensor:
 
 BETTER = Exercise(
     "prior.better_of_two", LESSON, 2, better_of_two,
-    (two_inputs(7, 4), two_inputs(5, 5), two_inputs(1, 6), two_inputs(8, 3, size=100.0),
-     two_inputs(6, 2)), (
+    (two_inputs(6, 9), two_inputs(4, 6, square=True), two_inputs(1, 1),
+     two_inputs(7, 9, size=100.0), close_inputs), (
         Mistake(
             "one choice for the batch",
             "You compare two sums over the whole batch, and all rows come from the same side. Each "
@@ -278,6 +349,27 @@ BETTER = Exercise(
             "the dot product in place of the vector",
             "You return the larger dot product, (B,). Asked for is the vector that has it, (B,E).",
             lambda a, b, text: torch.maximum(dots(a, text), dots(b, text))),
+        Mistake(
+            "nothing where they are level",
+            "Where the two are equal your answer is 0: neither is larger. Then either will do, so "
+            "let one of the two comparisons be >=, or use torch.where (section 4).",
+            lambda a, b, text: ((dots(a, text) > dots(b, text))[:, None] * a
+                                + (dots(a, text) < dots(b, text))[:, None] * b)),
+        Mistake(
+            "a wherever it points the caption's way",
+            "You take a wherever its dot product is above 0, and never look at b's. Compare the "
+            "two with each other (section 4).",
+            lambda a, b, text: torch.where((dots(a, text) > 0)[:, None], a, b)),
+        Mistake(
+            "the longer one",
+            "You take the LONGER vector. Asked for is the larger dot product with the text "
+            "(section 4).",
+            larger(lambda x, text: x.norm(dim=1))),
+        Mistake(
+            "the text of the first row",
+            "You compare all rows with the text of the first. Each row has its own caption "
+            "(section 4).",
+            lambda a, b, text: better_of_two(a, b, text[:1])),
     ), "row by row the vector that fits the caption better")
 
 
@@ -293,17 +385,39 @@ def onto(mean: Tensor, axes: Tensor, vectors: Tensor) -> Tensor:
     return (mean + (vectors.double() - mean) @ axes.mT @ axes).to(vectors)
 
 
-def cloud_inputs(n: int, E: int, m: int, size: float = 1.0, ratio: float = 0.5):
-    """A cloud away from 0 and turned at random; each axis is `ratio` as wide as the one before.
-    The widths are exact, for the columns of Q are at right angles to each other and to ones."""
+def cloud(n: int, widths: Tensor, V: Tensor, g: Generator) -> Tensor:
+    """n vectors (n, E), as wide as widths (k,) says along the rows of V (k, E), away from 0. The
+    widths are exact, for the columns of Q are at right angles to each other and to ones."""
+    x = torch.randn(n, len(widths), generator=g, dtype=torch.float64)
+    Q = torch.linalg.qr(x - x.mean(dim=0)).Q                                # (n, k)
+    return Q * (2 * math.sqrt(n) * widths) @ V + 3 * unit(torch.randn(V.shape[1], generator=g))
+
+
+def turn(E: int, g: Generator) -> Tensor:
+    return torch.linalg.qr(torch.randn(E, E, generator=g, dtype=torch.float64)).Q
+
+
+def cloud_inputs(more: int, E: int, m: int, size: float = 1.0, ratio: float = 0.5):
+    """A cloud turned at random, of E + 1 to E + more vectors; each axis is `ratio` as wide as the
+    one before."""
     def draw(g: Generator) -> tuple:
-        x = torch.randn(n, E, generator=g, dtype=torch.float64)
-        Q = torch.linalg.qr(x - x.mean(dim=0)).Q                            # (n, E)
-        V = torch.linalg.qr(torch.randn(E, E, generator=g, dtype=torch.float64)).Q
-        widths = 2 * math.sqrt(n) * ratio ** torch.arange(E)
-        mean = unit(torch.randn(E, generator=g)) * 3
-        return (size * (Q * widths @ V + mean)).float(), m
+        n = E + between(1, more, g)
+        return (size * cloud(n, ratio ** torch.arange(E), turn(E, g), g)).float(), m
     return draw
+
+
+def flat_cloud(g: Generator) -> tuple:
+    """Three of five axes hold all there is: what divides by the others' widths finds 0 there. Four
+    are asked for, and give the vectors back as they are."""
+    widths = 0.5 ** torch.arange(3)
+    return cloud(between(7, 12, g), widths, turn(5, g)[:3], g).float(), 4
+
+
+def straight_cloud(g: Generator) -> tuple:
+    """Along the axes of the table, the widest neither first nor last: nothing is sorted yet."""
+    widths = torch.tensor([0.5, 4.0, 0.25, 2.0, 1.0], dtype=torch.float64)
+    vectors = cloud(between(7, 12, g), widths, torch.eye(5, dtype=torch.float64), g)
+    return vectors.float(), between(1, 3, g)
 
 
 def directions(vectors: Tensor) -> tuple[Tensor, Tensor]:
@@ -348,6 +462,40 @@ def rows_for_columns(vectors: Tensor, m: int) -> Tensor:
     return onto(vectors.mean(dim=0).double(), axes.double(), vectors)
 
 
+def of_correlations(vectors: Tensor, m: int) -> Tensor:
+    """The axes of the standardised cloud, used on the cloud as it is."""
+    x = vectors.double() - vectors.double().mean(dim=0)
+    axes = torch.linalg.eigh(x.mT.corrcoef().nan_to_num()).eigenvectors[:, -m:]
+    return onto(vectors.double().mean(dim=0), axes.mT, vectors)
+
+
+def standardised(vectors: Tensor, m: int) -> Tensor:
+    """Projected as a standardised cloud, and stretched again."""
+    x, mean, std = vectors.double(), vectors.double().mean(dim=0), vectors.double().std(dim=0)
+    axes = torch.linalg.eigh(((x - mean) / std).mT.cov()).eigenvectors[:, -m:]
+    return (mean + (x - mean) / std @ axes @ axes.mT * std).to(vectors)
+
+
+def one_mean(vectors: Tensor, m: int) -> Tensor:
+    """One number taken away from all entries, and added again."""
+    x = vectors.double() - vectors.double().mean()
+    axes = torch.linalg.svd(x, full_matrices=False).Vh[:m]
+    return (x @ axes.mT @ axes + vectors.double().mean()).to(vectors)
+
+
+def one_mean_later(vectors: Tensor, m: int) -> Tensor:
+    """Right axes, as torch.cov finds them, and one number in place of the mean."""
+    return onto(vectors.double().mean().expand(vectors.shape[1]), directions(vectors)[1][:m],
+                vectors)
+
+
+def rows_as_variables(vectors: Tensor, m: int) -> Tensor:
+    """torch.cov takes rows for variables: axes (n, m), which do not fit (n, E)."""
+    x = vectors - vectors.mean(dim=0)
+    axes = torch.linalg.eigh(torch.cov(x)).eigenvectors[:, -m:]
+    return x @ axes @ axes.mT + vectors.mean(dim=0)
+
+
 def whitened(vectors: Tensor, m: int) -> Tensor:
     mean, axes = directions(vectors)
     along = (vectors - mean) @ axes[:m].mT
@@ -356,8 +504,8 @@ def whitened(vectors: Tensor, m: int) -> Tensor:
 
 RECONSTRUCT = Exercise(
     "prior.reconstruct", LESSON, 3, reconstruct,
-    (cloud_inputs(12, 5, 2), cloud_inputs(6, 5, 3, size=30.0), cloud_inputs(40, 6, 1),
-     cloud_inputs(9, 4, 4), cloud_inputs(30, 8, 5, size=0.3, ratio=0.6)), (
+    (cloud_inputs(9, 5, 2), cloud_inputs(1, 6, 3, size=30.0), straight_cloud, flat_cloud,
+     cloud_inputs(30, 8, 5, size=0.3, ratio=0.6)), (
         Mistake(
             "not centred",
             "You never take away the mean, so the first axis points to where the cloud lies and "
@@ -411,6 +559,31 @@ RECONSTRUCT = Exercise(
             "You return the m numbers along the axes, (n,m). Go back into the space of the "
             "vectors: multiply by the axes, and add the mean.",
             coordinates),
+        Mistake(
+            "the axes of the correlations",
+            "You divide each entry by its deviation before you look for axes (or use corrcoef). "
+            "Then all entries count alike: section 5 asks where the cloud itself is wide.",
+            of_correlations),
+        Mistake(
+            "standardised and stretched again",
+            "You standardise each entry, project, and stretch it again. These are the axes of "
+            "another cloud: section 5 asks where this one is wide.",
+            standardised),
+        Mistake(
+            "one mean for all entries",
+            "You take away the mean of everything, one number. The mean of a cloud is a vector "
+            "(E,), mean(dim=0), as in section 5.",
+            one_mean),
+        Mistake(
+            "right axes, one mean for all entries",
+            "Your axes are right (torch.cov centres by itself), but you take away and add the mean "
+            "of everything, one number. The mean of a cloud is a vector (E,), mean(dim=0).",
+            one_mean_later),
+        Mistake(
+            "rows taken for variables",
+            "Your covariance is (n,n): torch.cov takes ROWS for variables. Section 5 wants that of "
+            "the entries, (E,E): torch.cov(vectors.mT), or x.mT @ x.",
+            rows_as_variables),
     ), "what the widest axes keep, round the mean",
     tolerance=1e-4)            # eigenvectors in float32
 
@@ -444,11 +617,22 @@ def quantise_inputs(K: int, *shape: int, size: float = 1.0, edges: int = 0):
     return draw
 
 
+def edge_inputs(g: Generator) -> tuple:
+    """Every edge of every bucket, and numbers a hair below and above; all lengths are powers of
+    two, so that no rounding moves them. At an edge begins the upper bucket."""
+    K, m, hair = 2 ** between(2, 4, g), between(2, 3, g), 2.0 ** -17
+    low = torch.randint(-3, 2, (m,), generator=g).float()
+    width = 2.0 ** torch.randint(-3, -1, (m,), generator=g)
+    edges = low + torch.arange(K + 1)[:, None] * width                      # (K + 1, m)
+    x = torch.cat([edges, edges - hair, edges + hair])
+    return x[torch.randperm(len(x), generator=g)], low, low + K * width, K
+
+
 QUANTISE = Exercise(
     "prior.quantise", LESSON, 2, quantise,
-    (quantise_inputs(7, 12, 3), quantise_inputs(4, 4, 4, edges=2),
+    (lambda g: quantise_inputs(between(5, 9, g), between(10, 14, g), 3)(g), edge_inputs,
      quantise_inputs(64, 3, 5, 2, size=50.0, edges=2), quantise_inputs(2, 1, 1),
-     quantise_inputs(11, 8, size=0.01)), (
+     lambda g: quantise_inputs(between(10, 13, g), between(8, 9, g), size=0.01)(g)), (
         Mistake(
             "rounded",
             "You round to the nearest whole number, which moves every edge by half a bucket. A "
@@ -458,6 +642,11 @@ QUANTISE = Exercise(
             "rounded up",
             "You round up, so that your buckets are counted from 1. Round down.",
             lambda *args: scaled(*args).ceil().clamp(0, args[3] - 1).long()),
+        Mistake(
+            "an edge counted to the bucket below",
+            "A number exactly on an edge falls into the bucket BELOW it (ceil - 1, or bucketize "
+            "without right=True). By section 5 it is rounded down, so there the upper one begins.",
+            lambda *args: (scaled(*args).ceil() - 1).clamp(0, args[3] - 1).long()),
         Mistake(
             "K - 1 buckets",
             "You multiply by K - 1 and round down, so the last bucket is hit by `high` alone. "

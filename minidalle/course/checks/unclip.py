@@ -42,10 +42,11 @@ def fractions(g: Generator, B: int) -> Tensor:
     return t
 
 
-def arcs(g: Generator, B: int, E: int, high: float = 2.5) -> tuple:
-    """Angles from 0.4 up to `high` (a right angle is 1.57)."""
+def arcs(g: Generator, B: int, E: int, low: float = 0.4, high: float = 2.5) -> tuple:
+    """Angles from low up to high (a right angle is 1.57), one in each B-th of that range."""
     a = unit(torch.randn(B, E, generator=g))
-    return a, turned(a, 0.4 + (high - 0.4) * torch.rand(B, 1, generator=g), g), fractions(g, B)
+    place = (torch.randperm(B, generator=g) + torch.rand(B, generator=g)) / B
+    return a, turned(a, low + (high - low) * place[:, None], g), fractions(g, B)
 
 
 def shared(E: int, g: Generator) -> Tensor:
@@ -60,11 +61,13 @@ def shared(E: int, g: Generator) -> Tensor:
 def equal_arcs(g: Generator) -> tuple:
     """Behind others a pair that is nearly equal and two that are equal. The dot product of the
     first of these is exactly 1, and that of the second 1.0000001, where acos is nan. Before them
-    two pairs in which single entries are equal and the vectors differ."""
+    two pairs in which single entries are equal and the vectors differ, and one at an angle of
+    0.12, where the arc is no straight line yet."""
     B, E = between(5, 6, g), between(4, 5, g)
     a, b, t = arcs(g, B + 3, E)
     for row in (2, 3):                  # t is neither 0 nor 1 there
         a[row], b[row] = shared(E, g)
+    b[4] = turned(a[4:5], torch.tensor([[0.12]]), g)[0]
     b[B] = turned(a[B:B + 1], torch.tensor([[0.003]]), g)[0]
     a[B + 1:] = 0
     a[B + 1, between(0, E - 1, g)] = 1
@@ -85,6 +88,12 @@ def bare_slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
     return (((1 - t) * angle).sin() * a + (t * angle).sin() * b) / angle.sin()
 
 
+def clamped_slerp(a: Tensor, b: Tensor, t: Tensor, low: float) -> Tensor:
+    """The cosine kept between low and a little below 1."""
+    angle = (a * b).sum(dim=1, keepdim=True).clamp(low, 1 - 1e-6).acos()
+    return (((1 - t) * angle).sin() * a + (t * angle).sin() * b) / angle.sin()
+
+
 def slerp_in_degrees(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
     angle = angle_between(a, b).rad2deg()
     return (((1 - t) * angle).sin() * a + (t * angle).sin() * b) / angle.sin()
@@ -98,9 +107,9 @@ def cosine_as_angle(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
 SLERP = Exercise(
     "unclip.slerp", LESSON, 3, slerp,
     (equal_arcs,
-     lambda g: arcs(g, 1, 6),
+     lambda g: arcs(g, 1, between(5, 7, g), low=2.15),           # obtuse
      lambda g: arcs(g, *2 * (between(3, 5, g),)),
-     lambda g: arcs(g, 2, 64, high=1.5),
+     lambda g: arcs(g, between(2, 3, g), between(60, 70, g), high=1.5),
      equal_arcs), (
         Mistake(
             "a straight line",
@@ -160,6 +169,22 @@ SLERP = Exercise(
             "You turn the angle into degrees, and sin takes radians, as acos returns them. And "
             "where a equals b your answer is nan, a 0 / 0: return a there.",
             slerp_in_degrees),
+        Mistake(
+            "obtuse angles taken for right ones",
+            "Where the dot product is below 0 you take it for 0, so an obtuse angle becomes a "
+            "right one. A cosine goes down to -1: clamp to [-1, 1], as in section 4.",
+            lambda a, b, t: clamped_slerp(a, b, t, 0.0)),
+        Mistake(
+            "t where a equals b",
+            "Where a equals b your answer is not a. Each weight is 0 / 0 there: return a, or keep "
+            "the cosine a little below 1 (section 4).",
+            lambda a, b, t: torch.where((a == b).all(dim=1, keepdim=True), t * a, slerp(a, b, t))),
+        Mistake(
+            "a line where the angle is not small",
+            "You go along a straight line where a and b are rather near, and it can be told from "
+            "the arc there. Do so only where the cosine is above 0.9995 (section 4).",
+            lambda a, b, t: torch.where((a * b).sum(dim=1, keepdim=True) > 0.95,
+                                        torch.lerp(a, b, t), slerp(a, b, t))),
     ), "the arc at an even pace, also where both ends are one")
 
 
@@ -230,6 +255,16 @@ DIRECTION = Exercise(
             "You normalise `after` and leave `before` out: that is the whole caption, and not what "
             "is to change in it.",
             lambda before, after: unit(after)),
+        Mistake(
+            "divided by the length of after",
+            "You divide by the length of `after`. By the formula of section 6 it is the DIFFERENCE "
+            "that gets the length one.",
+            lambda before, after: (after - before) / after.norm(dim=1, keepdim=True)),
+        Mistake(
+            "divided by the sum of the sizes",
+            "You divide by the sum of the sizes, p=1. The length is the root of the sum of the "
+            "squares (section 6).",
+            lambda before, after: F.normalize(after - before, p=1)),
         Mistake(
             "one direction for the whole batch",
             "You average the differences over the batch, so that every picture gets the same "
@@ -338,6 +373,24 @@ KEEP_KNOWN = Exercise(
             "You use the mask of the first picture for all. Each has its own.",
             lambda x_t, known, mask, eps, alpha_bar: keep_known(x_t, known, mask[:1], eps,
                                                                 alpha_bar)),
+        Mistake(
+            "the known pixels not shrunk",
+            "The noise has the right weight, and the known pixels have none. Multiply them by the "
+            "root of alpha_bar (section 7).",
+            lambda x_t, known, mask, eps, alpha_bar: torch.where(
+                mask, x_t, known + (1 - alpha_bar) ** 0.5 * eps)),
+        Mistake(
+            "the noise's root forgotten",
+            "The known pixels have the right weight. The noise is multiplied by 1 - alpha_bar "
+            "itself, and its square root is meant (section 7).",
+            lambda x_t, known, mask, eps, alpha_bar: torch.where(
+                mask, x_t, alpha_bar ** 0.5 * known + (1 - alpha_bar) * eps)),
+        Mistake(
+            "1 - the root of alpha_bar",
+            "You weigh the noise with 1 - sqrt(alpha_bar). By section 7 the root stands round the "
+            "whole of 1 - alpha_bar, so that the variances add up to one.",
+            lambda x_t, known, mask, eps, alpha_bar: torch.where(
+                mask, x_t, alpha_bar ** 0.5 * known + (1 - alpha_bar ** 0.5) * eps)),
     ), "x_t in the hole, the known pixels as noisy around it")
 
 
@@ -369,12 +422,18 @@ def others(right: Tensor, which: int) -> Tensor:
     return right[:, torch.arange(right.shape[1]) != which]
 
 
-def readings(n: int, F: int, which: int):
-    """Draws of what was read, in which pictures are easy or hard: right and wrong together."""
+def readings(least: int, F: int, which: int):
+    """Draws of what was read, in which pictures are easy or hard: right and wrong together. At the
+    end one picture of each kind: hit or not, and none, one or all of the other factors wrong."""
     def draw(g):
+        n = least + between(0, 9, g)
         wanted = torch.randint(4, (n, F), generator=g)
         hard = torch.rand(n, 1, generator=g)
         off = torch.rand(n, F, generator=g) < hard * torch.linspace(0.5, 0.9, F)
+        rest = torch.arange(F) != which
+        one = rest & (rest.cumsum(0) == between(1, F - 1, g))
+        kinds = torch.stack([0 * rest, one, rest]).bool()                   # (3, F)
+        off[-6:] = torch.cat([kinds, kinds | ~rest])
         return (wanted + off * torch.randint(1, 4, (n, F), generator=g)) % 4, wanted, which
     return draw
 
@@ -389,7 +448,7 @@ def lone_reading(g: Generator) -> tuple:
 
 FLIP_SHARE = Exercise(
     "unclip.flip_share", LESSON, 2, flip_share,
-    (readings(41, 3, 0), readings(23, 4, 3), lone_reading, readings(31, 2, 1), readings(37, 5, 2)),
+    (readings(35, 3, 0), readings(19, 4, 3), lone_reading, readings(27, 2, 1), readings(31, 5, 2)),
     (
         Mistake(
             "kept counts the changed factor too",
@@ -446,6 +505,26 @@ FLIP_SHARE = Exercise(
             "You return how many, not which share. Divide by the number of pictures.",
             lambda read, wanted, which: tuple(
                 len(read) * one for one in flip_share(read, wanted, which))),
+        Mistake(
+            "kept where anything else is wrong",
+            "For \"kept\" you count the pictures in which another factor is WRONG. Count those in "
+            "which all the others are right (section 6).",
+            shares(kept=lambda right, which: ~others(right, which).all(dim=1))),
+        Mistake(
+            "the factor of the end",
+            "You always look at the last factor. `which` says which one was to change "
+            "(section 6).",
+            lambda read, wanted, which: flip_share(read, wanted, read.shape[1] - 1)),
+        Mistake(
+            "the first factor always",
+            "You always look at the first factor. `which` says which one was to change "
+            "(section 6).",
+            lambda read, wanted, which: flip_share(read, wanted, 0)),
+        Mistake(
+            "shares in percent",
+            "You return percent. A share lies between 0 and 1 (section 6).",
+            lambda read, wanted, which: tuple(
+                100 * one for one in flip_share(read, wanted, which))),
     ), "hit, kept and both, picture by picture")
 
 

@@ -138,7 +138,13 @@ STUDENTS = [                   # (exercise, the bank's name or None, somebody's 
                     torch.acos((a * b).sum(-1, keepdim=True))) * b),
     ("slerp", None, only_where_exactly_one),
     ("slerp", None, lambda a, b, t: slerp_clamped(a, b, t, high=0.9)),
-    ("slerp", None, lambda a, b, t: slerp_clamped(a, b, t, low=0.0)),
+    ("slerp", "obtuse angles taken for right ones",
+     lambda a, b, t: slerp_clamped(a, b, t, low=0.0)),
+    ("slerp", None, lambda a, b, t: slerp_clamped(a, b, t, low=-0.5)),
+    ("slerp", "a line where the angle is not small", lambda a, b, t: torch.where(
+        (a * b).sum(1, keepdim=True) > 0.99, torch.lerp(a, b, t), slerp_clamped(a, b, t))),
+    ("slerp", "a line where the angle is not small", lambda a, b, t: torch.where(
+        (a * b).sum(1, keepdim=True) > 0.95, a + t * (b - a), slerp_clamped(a, b, t))),
     ("slerp", None, lambda a, b, t: slerp_clamped(a, b, t ** 2)),
     ("slerp", None, lambda a, b, t: slerp_clamped(a, b, (1 - (math.pi * t).cos()) / 2)),
     ("slerp", "t reversed", lambda a, b, t: slerp_clamped(a, b, 1 - t)),
@@ -159,10 +165,12 @@ STUDENTS = [                   # (exercise, the bank's name or None, somebody's 
     ("direction", "divided by the squared length", lambda before, after: torch.stack(
         [(q - p) / ((q - p) @ (q - p)) for p, q in zip(before, after)])),
     ("direction", "along the batch", lambda before, after: F.normalize(after - before, dim=0)),
-    ("direction", None, lambda before, after: F.normalize(after - before, p=1)),
+    ("direction", "divided by the sum of the sizes",
+     lambda before, after: (after - before) / (after - before).abs().sum(1, keepdim=True)),
     ("direction", None, lambda before, after: F.normalize(after - before).abs()),
-    ("direction", None, lambda before, after: (after - before) / after.norm(
-        dim=1, keepdim=True)),
+    ("direction", "divided by the length of after",
+     lambda before, after: (after - before) / torch.linalg.vector_norm(
+         after, dim=1, keepdim=True)),
     ("direction", None, lambda before, after: (after - before).sign()),
     ("direction", None, lambda before, after: F.normalize(after) - F.normalize(
         before) * (F.normalize(after) * F.normalize(before)).sum(1, keepdim=True)),
@@ -182,8 +190,14 @@ STUDENTS = [                   # (exercise, the bank's name or None, somebody's 
     ("keep_known", "the noise added everywhere",
      lambda x_t, known, mask, eps, alpha_bar: x_t * mask + ~mask * math.sqrt(alpha_bar) * known
          + math.sqrt(1 - alpha_bar) * eps),
-    ("keep_known", None, lambda x_t, known, mask, eps, alpha_bar: torch.where(
-        mask, x_t, known + (1 - alpha_bar) ** 0.5 * eps)),
+    ("keep_known", "the known pixels not shrunk",
+     lambda x_t, known, mask, eps, alpha_bar: torch.where(
+         mask, x_t, known + (1 - alpha_bar) ** 0.5 * eps)),
+    ("keep_known", "the noise's root forgotten", lambda x_t, known, mask, eps, alpha_bar: pasted(
+        x_t, known, mask, (1 - alpha_bar) ** 0.5 * eps, alpha_bar)),
+    ("keep_known", "1 - the root of alpha_bar",
+     lambda x_t, known, mask, eps, alpha_bar: torch.where(
+         mask, x_t, torch.lerp(eps, known, alpha_bar ** 0.5))),
     ("keep_known", None, lambda x_t, known, mask, eps, alpha_bar: torch.where(
         mask, x_t, x_t + eps)),
     ("keep_known", None, lambda x_t, known, mask, eps, alpha_bar: torch.where(
@@ -209,9 +223,18 @@ STUDENTS = [                   # (exercise, the bank's name or None, somebody's 
                        right.all(1).float().mean()))(read == wanted)),
     ("flip_share", None, lambda *args: shares_of_numpy(*args)[:2]),
     ("flip_share", None, lambda *args: torch.stack(shares_as_tensors(*args))),
-    ("flip_share", None, lambda *args: [100 * one for one in shares_of_numpy(*args)]),
+    ("flip_share", "shares in percent",
+     lambda *args: [100 * one for one in shares_of_numpy(*args)]),
     ("flip_share", None, lambda *args: [1 - one for one in shares_of_numpy(*args)]),
-    ("flip_share", None, lambda read, wanted, which: shares_of_numpy(read, wanted, 0)),
+    ("flip_share", "the first factor always",
+     lambda read, wanted, which: shares_of_numpy(read, wanted, 0)),
+    ("flip_share", "the factor of the end",
+     lambda read, wanted, which: shares_of_numpy(read, wanted, read.size(1) - 1)),
+    ("flip_share", "kept where anything else is wrong",
+     lambda *args: flip(*args, kept=lambda rest: not all(rest))),
+    ("flip_share", None, lambda read, wanted, which: (lambda right: (
+        right[:, which].float().mean(), (right.sum(1) >= right.size(1) - 1).float().mean(),
+        right.all(1).float().mean()))(read == wanted)),
     ("flip_share", None, lambda read, wanted, which: shares_of_numpy(
         read, wanted, min(which + 1, read.size(1) - 1))),
     ("flip_share", None, lambda *args: flip(*args, kept=lambda rest: rest[0])),
