@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy, nll_loss
 
 from minidalle import dalle
 from minidalle.course.checks import Exercise, Mistake
-from minidalle.course.checks.transformer import between
+from minidalle.course.checks.transformer import between, of_section
 
 LESSON = "08_dalle"
 
@@ -35,14 +35,16 @@ def shifted(tokens: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def sentence_inputs(sizes, rare: int = 3):
-    """The largest id is `rare` below the end of the vocabulary; code 0 too. Captions of some length
+    """The largest id is `rare` below the end of the vocabulary; code 0 too. A vocabulary of which
+    all occurs is larger than a byte can count. Captions of some length
     end in padding, which is 0: all in one, and the first in two."""
     def draw(g: Generator) -> tuple:
-        (B, T, N), vocab = sizes(g), between(20, 40, g)
+        (B, T, N), vocab = sizes(g), between(20, 40, g) if rare > 1 else between(300, 400, g)
         ids = torch.randint(1, vocab - rare, (B, T), generator=g)
         codes = torch.randint(1, 64, (B, N), generator=g)
         if T > 2:
             ids[:, -1], ids[0, -2] = 0, 0
+        codes[-1, -1] = 63
         ids[-1, 0], codes[0, 0] = vocab - rare, 0
         return ids, codes, vocab
     return draw
@@ -60,7 +62,8 @@ INPUTS = Exercise(
     "dalle.inputs_and_targets", LESSON, 2, inputs_and_targets,
     (sentence_inputs(words_and_codes), sentence_inputs(square, rare=1),
      sentence_inputs(lambda g: (1, 1, 1)), sentence_inputs(lambda g: (1, 6, 4), rare=1),
-     sentence_inputs(lambda g: (4, 1, between(4, 9, g)), rare=7)), (
+     sentence_inputs(lambda g: (4, 1, between(4, 9, g)), rare=7)),
+    of_section(1,
         Mistake(
             "not shifted",
             "Your targets are the inputs themselves, and copying would be enough to be right. Each "
@@ -172,7 +175,8 @@ def loss_inputs(B: int, T: int, V: int, N: int, K: int, centre: float = 0.0, far
 LOSS = Exercise(
     "dalle.weighted_loss", LESSON, 2, weighted_loss,
     (loss_inputs(3, 4, 7, 9, 5), loss_inputs(4, 4, 4, 4, 4), loss_inputs(1, 1, 3, 1, 6),
-     loss_inputs(2, 6, 5, 4, 8, centre=100.0), loss_inputs(3, 2, 6, 5, 9, far=120.0)), (
+     loss_inputs(2, 6, 5, 4, 8, centre=100.0), loss_inputs(3, 2, 6, 5, 9, far=400.0)),
+    of_section(3,
         Mistake(
             "mean over all places",
             "You average over words and codes together, so the longer of the two counts more. "
@@ -239,7 +243,7 @@ LOSS = Exercise(
             weighted(1 / 8, 7 / 8, of_bare_exp)),
         Mistake(
             "logarithm of a softmax",
-            "The formula is right, but a probability of e^-120 is 0 in float32, and the logarithm "
+            "The formula is right, but a probability of e^-400 is 0 in float32, and the logarithm "
             "of 0 is infinite. log_softmax and cross_entropy never leave the logarithm.",
             weighted(1 / 8, 7 / 8, of_log_softmax)),
     ), "1/8 for the words and 7/8 for the codes, at large logits too",
@@ -286,7 +290,8 @@ TOP_K = Exercise(
     "dalle.top_k_logits", LESSON, 2, top_k_logits,
     (top_k_inputs(4, 11, 3, 5), top_k_inputs(5, 5, 2, 3), top_k_inputs(3, 7, 1, 1, size=0.01),
      top_k_inputs(3, 8, 9, 11),
-     top_k_inputs(1, 9, 3, 5, size=100.0)), (       # a softmax of these has but one that is not 0
+     top_k_inputs(1, 9, 3, 5, size=100.0)),
+    of_section(4,
         Mistake(
             "the smallest kept",
             "You keep the k smallest logits, the least probable codes. The k largest stay.",
@@ -370,26 +375,34 @@ def by_rank(logits: Tensor, kept: Tensor) -> Tensor:
     return keep(logits, kept.gather(1, ranks(logits)))
 
 
-def top_p_inputs(B: int, K: int, low: float, high: float, *sharpness: float, away: float = 0.0):
+def top_p_inputs(B: int, K: int, low: float, high: float, *sharpness: float, away: float = 0.0,
+                 beside: float = 0.0):
     """p between low and high. Rows take the sharpnesses in turns: at 0.3 nearly all codes are
-    needed, at 3 the first is enough. No sum of a row is nearer than 0.005 to p."""
+    needed, at 3 the first is enough. No sum of a row is nearer than 0.001 to p; with `beside` one
+    of the first row lies so far from it, if it can: who cuts at p - 0.004 is found out."""
     def draw(g: Generator) -> tuple:
         p, many = low + (high - low) * torch.rand((), generator=g).item(), 40
         scale = torch.tensor(sharpness).repeat(B)[:B, None, None]
         rows = scale * untied(B * many, K, g).view(B, many, K)              # (B, many, K)
         total = rows.sort(dim=2, descending=True).values.softmax(dim=2).cumsum(dim=2)
-        clear = ((total - p).abs() > 0.005)[..., :-1].all(dim=2).int().argmax(dim=1)
+        if beside:
+            near = total[0, :, :-1]
+            p = near.flatten()[(near - (low + high) / 2).abs().argmin()].item() + beside
+        clear = ((total - p).abs() > 0.001)[..., :-1].all(dim=2)
+        if beside:                             # the row from which p was taken
+            clear[0] &= ((total[0, :, :-1] + beside - p).abs() < 1e-6).any(dim=1)
         heights = 3 * torch.randn(B, 1, generator=g) + away
-        return rows[torch.arange(B), clear] + heights, p
+        return rows[torch.arange(B), clear.int().argmax(dim=1)] + heights, p
     return draw
 
 
 TOP_P = Exercise(
     "dalle.top_p_logits", LESSON, 3, top_p_logits,
-    (top_p_inputs(4, 11, 0.7, 0.9, 0.3, 3.0, 0.8),
+    (top_p_inputs(4, 11, 0.7, 0.9, 0.3, 3.0, 0.8, beside=0.002),
      top_p_inputs(5, 5, 0.5, 0.7, 0.5, 0.2, 2.0, away=100.0),       # where a bare exp is infinite
-     top_p_inputs(3, 7, 0.1, 0.2, 0.2, 1.0), top_p_inputs(3, 6, 1.0, 1.0, 0.3, 0.5),
-     top_p_inputs(1, 13, 0.8, 0.9, 0.4)), (
+     top_p_inputs(3, 9, 0.02, 0.08, 0.02, 1.0), top_p_inputs(3, 6, 1.0, 1.0, 0.3, 0.5),
+     top_p_inputs(1, 13, 0.92, 0.98, 0.05, beside=-0.002)),
+    of_section(4,
         Mistake(
             "the crossing code dropped",
             "You drop the code with which the sum reaches p, and what is left has less than p. A "
@@ -493,7 +506,8 @@ GUIDED = Exercise(
     "dalle.guided", LESSON, 1, guided,
     (guided_inputs(3, 7, 1.3, 3.7), guided_inputs(4, 4, -1.2, -0.7),       # away from the caption
      guided_inputs(2, 5, 1.0, 1.0), guided_inputs(3, 6, 0.0, 0.0),
-     guided_inputs(1, 9, 18.0, 22.0)), (
+     guided_inputs(1, 9, 24.0, 30.0)),
+    of_section(5,
         Mistake(
             "scale counted from 0",
             "You start from the logits with the caption, so that your scale 0 is our scale 1. "
@@ -544,11 +558,21 @@ GUIDED = Exercise(
             "temperature does. What the caption CHANGES is exaggerated.",
             lambda logits, null, scale: scale * logits),
         Mistake(
+            "1 - scale",
+            "You take 1 - scale steps from logits, and so walk towards null as the scale grows. It "
+            "is scale - 1 steps from logits, or scale steps from null.",
+            lambda logits, null, scale: logits + (1 - scale) * (logits - null)),
+        Mistake(
+            "one of null too many",
+            "Your two weights sum to 2 * scale - 1, so that where both agree you do not keep what "
+            "they say. They sum to 1: scale for logits, 1 - scale for null.",
+            lambda logits, null, scale: scale * logits + (scale - 1) * null),
+        Mistake(
             "divided by the scale",
             "You divide the difference by the scale. A large scale exaggerates: multiply.",
             lambda logits, null, scale: null + (logits - null) / scale),
     ), "0 forgets the caption, 1 follows it, more exaggerates it",
-    tolerance=5e-5)            # numbers near 100 may cancel, and are 8e-6 apart in float32
+    tolerance=5e-5, learns=True)    # numbers near 100 may cancel, 8e-6 apart in float32
 
 
 EXERCISES = (INPUTS, LOSS, TOP_K, TOP_P, GUIDED)

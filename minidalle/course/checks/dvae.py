@@ -12,7 +12,7 @@ from torch import Generator, Tensor
 
 from minidalle import dvae
 from minidalle.course.checks import Exercise, Mistake
-from minidalle.course.checks.transformer import between
+from minidalle.course.checks.transformer import between, of_section
 
 LESSON = "07_dvae"
 
@@ -61,7 +61,8 @@ def negative_entropy(log_q: Tensor) -> Tensor:
 KL = Exercise(
     "dvae.kl_to_uniform", LESSON, 2, kl_to_uniform,
     (kl_inputs(several, 2.0, 0.0, 8.0), kl_inputs(square, 1.0), kl_inputs(several, 200.0, 1.0),
-     kl_inputs(lambda g: (1, between(4, 6, g), 2), 1.0), kl_inputs(alone, 2.0)), (
+     kl_inputs(lambda g: (1, between(4, 6, g), 2), 1.0), kl_inputs(alone, 2.0)),
+    of_section(4,
         Mistake(
             "summed over the batch",
             "You add up over the whole batch and return one number. Each picture has a KL of its "
@@ -86,6 +87,26 @@ KL = Exercise(
             "sign turned",
             "The size is right and the sign is not: no KL is ever below 0.",
             lambda log_q: -kl_to_uniform(log_q)),
+        Mistake(
+            "the entropy with a plus",
+            "You add the entropy to N ln K. The surer q is, the farther from uniform: take the "
+            "entropy away, or add q ln q.",
+            lambda log_q: log_q.shape[1] * math.log(log_q.shape[2]) - negative_entropy(log_q)),
+        Mistake(
+            "log K with a minus",
+            "You take N ln K away. The logarithm of 1/K is -ln K, and it is subtracted: ln q + "
+            "ln K.",
+            lambda log_q: negative_entropy(log_q) - log_q.shape[1] * math.log(log_q.shape[2])),
+        Mistake(
+            "mean over everything",
+            "You average over all places and codes. q already holds the weights of the mean: sum "
+            "over codes and places, and keep the pictures apart.",
+            lambda log_q: (log_q.exp() * (log_q + math.log(log_q.shape[2]))).mean()),
+        Mistake(
+            "mean over the codes and the places",
+            "You average over the codes. q already holds the weights of that mean: sum over codes "
+            "and places.",
+            lambda log_q: (log_q.exp() * (log_q + math.log(log_q.shape[2]))).mean(dim=(1, 2))),
         Mistake(
             "log K forgotten",
             "This is minus the entropy of q: the uniform distribution does not occur in it. Its "
@@ -130,14 +151,17 @@ KL = Exercise(
             lambda log_q: (log_q.exp() * log_q.exp().log()).sum(dim=(1, 2))
             + log_q.shape[1] * math.log(log_q.shape[2])),
     ), "in nats, summed over the places of each picture",
+    # subtle: learns is not asked. N ln K and sum q ln K are equal, and their gradients are not
+    # before a log_softmax has made them so: both are right
     tolerance=2e-5)            # sums of 30 logarithms, and loops round at each of them
 
 
 # ---- Gumbel-softmax
 
 def gumbel_softmax(logits: Tensor, u: Tensor, tau: float) -> Tensor:
-    """logits (...,K), u (...,K) uniform in (0,1), tau the temperature -> a soft draw (...,K)."""
-    return ((logits + gumbel(u)) / tau).softmax(dim=-1)
+    """logits (...,K), u (...,K) uniform in (0,1), tau the temperature -> a soft draw (...,K).
+    Nothing is learnt through the noise."""
+    return ((logits + gumbel(u.detach())) / tau).softmax(dim=-1)
 
 
 def gumbel(u: Tensor) -> Tensor:
@@ -158,16 +182,27 @@ def gumbel_inputs(sizes, low: float, high: float):
 
 
 def cold_inputs(g: Generator) -> tuple:
-    """Logits of 6 and more at a temperature of 1/20: their exp would be infinite."""
+    """Logits of 6 and more at a temperature of 1/20: their exp would be infinite. Of the first row
+    two lie far above the others and near each other."""
     logits, u, _ = gumbel_inputs(several, 1, 1)(g)
     logits[:, 0, 1] = 6 + logits[:, 0, 1].abs()
+    logits[0, 0, :2], u[0, 0, :2] = torch.tensor([14.05, 14.0]), 0.5
     return logits, u, 0.05
+
+
+def edge_inputs(g: Generator) -> tuple:
+    """A table without pictures, with a number near 1 and one near 0 in u, which decide their row:
+    cut off at 3, at 5 or at 1/100 the noise would be another."""
+    logits, u, _ = gumbel_inputs(places, 1, 1)(g)
+    logits[0, :2], u[0, :2] = torch.tensor([-5.0, 5.0]), torch.tensor([1 - 1e-4, 1e-4])
+    return logits, u, 1.0
 
 
 GUMBEL = Exercise(
     "dvae.gumbel_softmax", LESSON, 3, gumbel_softmax,
-    (gumbel_inputs(several, 0.3, 0.8), gumbel_inputs(square, 1.5, 3.0), cold_inputs,
-     gumbel_inputs(places, 1.0, 1.0), gumbel_inputs(alone, 0.4, 0.8)), (
+    (gumbel_inputs(several, 0.3, 0.8), gumbel_inputs(square, 2.3, 4.0), cold_inputs,
+     edge_inputs, gumbel_inputs(alone, 0.4, 0.8)),
+    of_section(3,
         Mistake(
             "noise subtracted",
             "Your noise has the wrong sign. Gumbel noise is -ln(-ln u), with a minus before EACH "
@@ -185,8 +220,8 @@ GUMBEL = Exercise(
             lambda logits, u, tau: ((logits + u) / tau).softmax(dim=-1)),
         Mistake(
             "no noise",
-            "u does not occur in your answer, so it always says the same. A draw needs noise on "
-            "the logits.",
+            "Your noise has no effect: u does not occur in your answer, or each row adds one "
+            "number to all its codes, which a softmax takes out. Each code needs its own noise.",
             lambda logits, u, tau: (logits / tau).softmax(dim=-1)),
         Mistake(
             "temperature outside the softmax",
@@ -224,13 +259,38 @@ GUMBEL = Exercise(
             "other, and they are the last dimension, whatever stands before it.",
             lambda logits, u, tau: ((logits + gumbel(u)) / tau).softmax(dim=1)),
         Mistake(
+            "softmax over the last dimension but one",
+            "Your softmax has dim=-2, which are the places. The codes compete with each other, and "
+            "they are the last dimension.",
+            lambda logits, u, tau: ((logits + gumbel(u)) / tau).softmax(dim=-2)),
+        Mistake(
+            "noise of 1 - u",
+            "You take -ln(-ln(1 - u)). That is an honest draw too, but of other noise than asked "
+            "for: -ln(-ln u).",
+            lambda logits, u, tau: ((logits + gumbel(1 - u)) / tau).softmax(dim=-1)),
+        Mistake(
+            "softmax of the logits first",
+            "You make probabilities of the logits and add the noise to those. It is added to the "
+            "logits themselves.",
+            lambda logits, u, tau: ((logits.softmax(dim=-1) + gumbel(u)) / tau).softmax(dim=-1)),
+        Mistake(
+            "logarithm of a softmax",
+            "Your answer is the logarithm of the draw: log_softmax. Asked for are the shares "
+            "themselves, which sum to 1.",
+            lambda logits, u, tau: ((logits + gumbel(u)) / tau).log_softmax(dim=-1)),
+        Mistake(
+            "made hard",
+            "You return a hard draw, one-hot. A soft draw is asked for: the softmax, through which "
+            "something can be learnt.",
+            lambda logits, u, tau: one_hot(logits + gumbel(u))),
+        Mistake(
             "exp overflows",
             "The formula is right, but at tau = 1/20 a logit of 6 becomes 120, and exp(120) is "
             "infinite in float32. softmax subtracts the largest of a row first.",
             lambda logits, u, tau: (e := ((logits + gumbel(u)) / tau).exp())
             / e.sum(dim=-1, keepdim=True)),
     ), "an honest draw, at warm and at cold temperatures",
-    tolerance=5e-5)            # what float32 loses of logits + noise, divided by 1/20
+    tolerance=5e-5, learns=True)    # what float32 loses of logits + noise, divided by 1/20
 
 
 # ---- straight through
@@ -250,18 +310,24 @@ def along(dim: int):
 
 
 def soft_inputs(sizes, *sharpness: float):
-    """Rows take the sharpnesses in turns: at 0.3 no code has one half, at 20 one has nearly all."""
+    """Rows take the sharpnesses in turns: at 0.3 no code has one half, at 20 one has nearly all.
+    In the first row the two largest are nearly equal, the second one 1/1000 below."""
     def draw(g: Generator) -> tuple:
         shape = sizes(g)
         scale = torch.tensor(sharpness).repeat(shape[-2])[:shape[-2], None]
-        return ((scale * torch.randn(shape, generator=g)).softmax(dim=-1),)
+        logits = scale * torch.randn(shape, generator=g)
+        row = logits.view(-1, shape[-1])[0]
+        (top, _), (_, second) = row.topk(2)
+        row[second] = top - 1e-3
+        return (logits.softmax(dim=-1),)
     return draw
 
 
 STRAIGHT = Exercise(
     "dvae.straight_through", LESSON, 2, straight_through,
     (soft_inputs(several, 0.3, 3.0), soft_inputs(square, 1.0), soft_inputs(several, 20.0, 0.3),
-     soft_inputs(places, 0.3, 5.0), soft_inputs(alone, 2.0)), (
+     soft_inputs(places, 0.3, 5.0), soft_inputs(alone, 2.0)),
+    of_section(3,
         Mistake(
             "soft returned",
             "Your answer is the soft mixture as it came. Forward each row is one-hot: 1 at its "
@@ -335,6 +401,17 @@ def nearest_inputs(n: int, K: int, D: int, size: float = 1.0, away: float = 0.0)
     return draw
 
 
+def hard_vectors(g: Generator) -> tuple:
+    """Of each pair of codes the second is nearer as the crow flies and the first by another power:
+    along an axis or slanting. A third pair is told apart by more digits than bf16 has; and the
+    last of 40 codes, the others far away, is somebody's nearest."""
+    far = 60 + torch.tensor([3.0, 15.0]) * torch.randn(33, 2, generator=g).clamp(-2.5, 2.5)
+    pairs = torch.tensor([[0.74, 0.74], [1.0, 0.0], [-20.0, 1.0], [-20.67, 0.67],
+                          [-7.955, -8.0], [-8.04, -8.0], [0.0, -30.0]])
+    z = torch.tensor([[0.0, 0.0], [-20.0, 0.0], [-8.0, -8.0], [0.5, -30.0]])
+    return z[torch.randperm(4, generator=g)], torch.cat([far, pairs])
+
+
 def differences(z: Tensor, book: Tensor) -> Tensor:
     return z[:, None] - book                                                # (n, K, D)
 
@@ -342,7 +419,8 @@ def differences(z: Tensor, book: Tensor) -> Tensor:
 NEAREST = Exercise(
     "dvae.nearest", LESSON, 1, nearest,
     (nearest_inputs(20, 6, 4), nearest_inputs(5, 13, 3, size=1000.0), nearest_inputs(5, 5, 5),
-     nearest_inputs(20, 7, 3, size=0.001, away=5.0), nearest_inputs(1, 3, 1)), (
+     nearest_inputs(1, 3, 1, size=0.001, away=5.0), hard_vectors),
+    of_section(7,
         Mistake(
             "farthest",
             "You choose the code that is farthest away. The smallest distance wins.",
@@ -418,10 +496,10 @@ def uneven_codes(g: Generator) -> tuple:
 
 
 def all_codes(g: Generator) -> tuple:
-    """Each at least once, some much more often."""
-    K = between(5, 6, g)
-    codes = torch.cat([torch.arange(K), torch.randint(2, (2 * K,), generator=g)])
-    return codes[torch.randperm(3 * K, generator=g)], K
+    """Each at least once, two of them hundreds of times: many rare ones are a choice as well."""
+    K = between(20, 30, g)
+    codes = torch.cat([torch.arange(K), torch.randint(2, (20 * K,), generator=g)])
+    return codes[torch.randperm(21 * K, generator=g)], K
 
 
 def grids_of_codes(g: Generator) -> tuple:
@@ -450,7 +528,8 @@ def with_shares(codes: Tensor, K: int, whole: int) -> float:
 
 PERPLEXITY = Exercise(
     "dvae.perplexity", LESSON, 2, perplexity,
-    (uneven_codes, all_codes, grids_of_codes, even_codes, single_code), (
+    (uneven_codes, all_codes, grids_of_codes, even_codes, single_code),
+    of_section(5,
         Mistake(
             "the entropy itself",
             "This is the entropy in nats. The perplexity is its exp: as many codes, used evenly, "

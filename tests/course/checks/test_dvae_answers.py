@@ -9,7 +9,7 @@ from asking import calls
 
 from minidalle.course.checks import judge
 
-SEEDS = range(5)
+SEEDS = range(30)
 
 
 # ---- right answers in styles that are met
@@ -20,6 +20,7 @@ def kl_by_pytorch(log_q):
 
 
 def kl_by_numpy(log_q):
+    log_q = log_q.detach()
     q = numpy.exp(log_q.double().numpy())
     return torch.from_numpy((q * (log_q.numpy() + numpy.log(q.shape[2]))).sum((1, 2))).float()
 
@@ -71,8 +72,8 @@ def perplexity_of_used(codes, K):
 
 
 STYLES = [
-    ("kl_to_uniform", kl_by_pytorch),
     ("kl_to_uniform", kl_by_numpy),
+    ("kl_to_uniform", kl_by_pytorch),
     ("kl_to_uniform", kl_place_by_place),
     ("kl_to_uniform", lambda log_q: torch.einsum(
         "bnk,bnk->b", log_q.exp(), log_q + math.log(log_q.size(-1)))),
@@ -83,7 +84,7 @@ STYLES = [
     ("gumbel_softmax", lambda logits, u, tau: torch.softmax(
         logits / tau - (-u.log()).log() / tau, dim=-1)),
     ("gumbel_softmax", lambda logits, u, tau: ((logits - torch.tensor(
-        numpy.log(-numpy.log(u.double().numpy())))) / tau).softmax(-1)),
+        numpy.log(-numpy.log(u.detach().double().numpy())))) / tau).softmax(-1)),
     ("straight_through", straight_by_scatter),
     ("straight_through", straight_by_maximum),
     ("straight_through", lambda soft: torch.eye(soft.size(-1))[soft.argmax(-1)]
@@ -137,7 +138,12 @@ WRONG = [
         picture / math.log(2) + math.log2(picture.size(1)))).sum() for picture in log_q])),
     ("kl_to_uniform", "logarithm of a probability that is 0", lambda log_q: (
         (q := log_q.exp()) * (q * q.size(2)).log()).sum((1, 2))),
-    ("kl_to_uniform", None, mean_of_all),
+    ("kl_to_uniform", "mean over the codes and the places", mean_of_all),
+    ("kl_to_uniform", "mean over everything", lambda log_q: mean_of_all(log_q).mean()),
+    ("kl_to_uniform", "the entropy with a plus", lambda log_q: torch.special.entr(
+        log_q.exp()).sum((1, 2)) + log_q.size(1) * math.log(log_q.size(2))),
+    ("kl_to_uniform", "log K with a minus", lambda log_q: (
+        log_q.exp() * (log_q - math.log(log_q.size(2)))).sum((1, 2))),
     ("kl_to_uniform", None, lambda log_q: kl_by_pytorch(log_q).clamp(min=0.5)),
     ("kl_to_uniform", None, lambda log_q: kl_by_pytorch(log_q.clamp(min=-5))),
     ("gumbel_softmax", "noise subtracted", lambda logits, u, tau: (
@@ -151,9 +157,19 @@ WRONG = [
     ("gumbel_softmax", "one logarithm only", lambda logits, u, tau: F.softmax(
         (logits + (1 / u).log()) / tau, -1)),
     ("gumbel_softmax", None, lambda logits, u, tau: F.gumbel_softmax(logits, tau)),
-    ("gumbel_softmax", None, lambda logits, u, tau: F.one_hot(
+    ("gumbel_softmax", None, lambda logits, u, tau: noisy_in_place(
+        logits, u.clamp(0.01, 0.99), tau)),
+    ("gumbel_softmax", None, lambda logits, u, tau: torch.softmax(
+        (logits + (-(-u.log()).log()).clamp(-5, 5)) / tau, -1)),
+    ("gumbel_softmax", None, lambda logits, u, tau: noisy_in_place(
+        logits.clamp(-10, 10), u, tau)),
+    ("gumbel_softmax", "no noise", lambda logits, u, tau: noisy_in_place(
+        logits, u[..., :1].expand_as(u), tau)),
+    ("gumbel_softmax", "softmax over the last dimension but one", lambda logits, u, tau: F.softmax(
+        (logits - (-u.log()).log()) / tau, -2)),
+    ("gumbel_softmax", "made hard", lambda logits, u, tau: F.one_hot(
         (logits - (-u.log()).log()).argmax(-1), u.size(-1)).float()),
-    ("gumbel_softmax", None, lambda logits, u, tau: F.log_softmax(
+    ("gumbel_softmax", "logarithm of a softmax", lambda logits, u, tau: F.log_softmax(
         (logits - (-u.log()).log()) / tau, -1)),
     ("gumbel_softmax", None, lambda logits, u, tau: noisy_with_eps(logits, u, max(tau, 0.1))),
     ("gumbel_softmax", None, lambda logits, u, tau: noisy_with_eps(logits, u, min(tau, 1.0))),
@@ -166,6 +182,8 @@ WRONG = [
     ("straight_through", "the smallest", lambda soft: torch.eye(soft.size(-1))[soft.argmin(-1)]),
     ("straight_through", None, lambda soft: soft == soft.amax(-1, keepdim=True)),
     ("straight_through", None, lambda soft: (20 * soft).softmax(-1)),
+    ("straight_through", None, lambda soft: (1000 * soft).softmax(-1)),
+    ("straight_through", None, lambda soft: (soft > soft.amax(-1, keepdim=True) - 0.05).float()),
     ("straight_through", None, lambda soft: soft - straight_by_scatter(soft).detach()),
     ("straight_through", None, lambda soft: torch.eye(soft.size(-1))[soft.argmax(-1)] - soft),
     ("nearest", "farthest", lambda z, book: (z[:, None] - book).norm(dim=2).max(1).indices),
@@ -182,6 +200,10 @@ WRONG = [
     ("nearest", None, lambda z, book: torch.cdist(z, book).argsort(1)[:, 1]),
     ("nearest", None, lambda z, book: torch.cdist(z, book, p=math.inf).argmin(1)),
     ("nearest", None, lambda z, book: torch.cdist(z, book[:-1]).argmin(1)),
+    ("nearest", None, lambda z, book: torch.cdist(z, book, p=3).argmin(1)),
+    ("nearest", None, lambda z, book: torch.cdist(z, book[:13]).argmin(1)),
+    ("nearest", None, lambda z, book: torch.cdist(
+        z.bfloat16().float(), book.bfloat16().float()).argmin(1)),
     ("nearest", None, lambda z, book: torch.cdist(z, book).argmin(1).float()),
     ("nearest", None, lambda z, book: torch.cdist(z, book).argmin()),
     ("perplexity", "the entropy itself", entropy_by_loop),
@@ -225,6 +247,20 @@ def test_one_hot_rows_that_cut_the_gradient_off_or_turn_it_are_told_so(words, fu
     for seed in SEEDS:
         verdict = judge("dvae.straight_through", function, seed)
         assert verdict.state == "detached" and words in verdict.message
+
+
+CUT = [
+    ("gumbel_softmax", lambda logits, u, tau: noisy_in_place(logits.detach(), u, tau)),
+    ("gumbel_softmax", torch.no_grad()(noisy_in_place)),
+    ("gumbel_softmax", lambda logits, u, tau: torch.from_numpy(
+        noisy_in_place(logits, u, tau).detach().numpy())),
+]
+
+
+@pytest.mark.parametrize("name, function", CUT)
+def test_right_numbers_through_which_nothing_is_learnt_are_told_so(name, function):
+    for seed in SEEDS:
+        assert judge(f"dvae.{name}", function, seed).state == "detached"
 
 
 # ---- the inputs
