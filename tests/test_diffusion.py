@@ -274,8 +274,11 @@ def test_loss_refuses_an_answer_that_would_broadcast_and_a_drop_in_percent():
     diffusion, x_0 = Diffusion(linear_schedule(10)), torch.zeros(4, 3)
     with pytest.raises(ValueError, match="answer"):
         diffusion.loss(lambda x_t, t, condition, keep: x_t[:, :1], x_0)
-    with pytest.raises(ValueError, match="drop"):
-        diffusion.loss(Toy(), x_0, drop=10)
+    for drop in (10, 2.0, 1.01, -0.01):        # a probability, and both ends of it
+        with pytest.raises(ValueError, match=f"drop={drop} is a probability"):
+            diffusion.loss(Toy(), x_0, drop=drop)
+    for drop in (0.0, 1.0):
+        assert diffusion.loss(Toy(), x_0, torch.zeros(4, 1), drop=drop).isfinite()
 
 
 # ---- one step back ----
