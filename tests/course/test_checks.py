@@ -204,7 +204,7 @@ def test_an_answer_shared_between_calls_is_judged_as_it_was_when_it_came():
     (lambda x: x > 0, "dtype", "the dtype bool, and float32 was expected"),
     (lambda x: (2 * x).to(torch.complex64), "dtype", "complex64"),
     (lambda x: 3 * x.double(), "wrong", "was expected (in float64); 6 of 6 places differ"),
-    (lambda x: 2 * x.half() + 1, "wrong", "(in float16)"),
+    (lambda x: 2 * x.half(), "dtype", "the dtype float16, and float32 was expected"),
     (lambda x: 2 * x * math.nan, "wrong", "6 of 6 places are NaN: look for a 0 / 0, a 0 * inf"),
     (lambda x: 2 * x * math.inf, "wrong", "6 of 6 places are infinite"),
     (lambda x: x.new_tensor([[1], [2]]), "shape", "(2, 1), and (2, 3)"),
@@ -227,10 +227,49 @@ def test_the_first_place_that_differs_is_named_with_what_came_and_what_was_expec
                                            "was expected; 2 of 6 places differ.")
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
-def test_another_float_dtype_passes_within_its_precision(dtype):
-    assert verdict(lambda x: (2 * x).to(dtype)).passed
-    assert verdict(lambda x: (2.1 * x).to(dtype)).state == "wrong"
+ODD = [torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2, *(
+    getattr(torch, name) for name in ("float8_e8m0fnu", "uint16") if hasattr(torch, name))]
+
+
+def test_float64_passes_where_float32_is_asked_and_within_the_precision_of_float32():
+    assert verdict(lambda x: (2 * x).double()).passed
+    assert verdict(lambda x: 2.1 * x.double()).state == "wrong"
+
+
+@pytest.mark.parametrize("dtype", ODD)
+def test_coarser_floats_are_told_their_dtype_and_no_dtype_makes_the_check_fall(dtype, capsys):
+    said = verdict(lambda x: (2 * x).to(dtype))
+    name = str(dtype).removeprefix("torch.")
+    assert said.state == "dtype"
+    assert f"the dtype {name}, and float32 was expected" in said.message
+    check("toy.double", lambda x: torch.full_like(x, math.nan).to(dtype))
+    assert "not yet" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("got, want, tolerance", [
+    (torch.float16, torch.float16, 0), (torch.float32, torch.float16, 2e-3),
+    (torch.float64, torch.bfloat16, 0.0157), (torch.bfloat16, torch.float16, 0.0157)])
+def test_where_half_is_right_all_floats_are_within_its_rounding_and_never_more(
+        got, want, tolerance):
+    """2 * eps by hand: 2 / 1024 and 2 / 128, of (1 + |want|) = 2; a cap of 0.02 is never met."""
+    one = torch.ones(3, dtype=want)
+    assert difference(one.to(got), one, 0) is None
+    off = one.double() + 2 * tolerance + 0.04
+    assert difference(off.to(got), one, 0).state == "wrong"
+
+
+@pytest.mark.parametrize("got, words", [
+    (3.0, "Your answer is a number, and a tensor without dimensions was expected: keep the tensor"),
+    (torch.ones(1), "the shape (1,), and a tensor without dimensions, (), was expected")])
+def test_a_number_is_no_tensor_without_dimensions_and_the_message_says_which_is_asked(got, words):
+    assert words in difference(got, torch.tensor(3.0), 1e-5).message
+
+
+def test_a_tensor_without_dimensions_is_a_number_and_one_with_some_is_told_so():
+    assert difference(torch.tensor(3.0), 3.0, 1e-5) is None
+    assert difference(torch.tensor([3.0]), 3.0, 1e-5).message == (
+        "Your answer is a tensor of the shape (1,), and a number was expected: one without "
+        "dimensions counts.")
 
 
 def test_float32_is_held_to_its_own_precision():
@@ -258,7 +297,8 @@ def test_gradients_and_parameters_do_no_harm():
     ((1.0, [True, "a"]), (1.0, [True, "a"]), None),
     ((1.0, [True, "b"]), (1.0, [True, "a"]), "wrong"),
     (torch.ones(0, 3), torch.ones(0, 3), None), (torch.ones(0, 3), torch.ones(3, 0), "shape"),
-    (torch.tensor(1, dtype=torch.int32), torch.tensor(1), None), (None, None, None),
+    (torch.tensor(1, dtype=torch.int32), torch.tensor(1), "dtype"), (None, None, None),
+    (torch.tensor(1), torch.tensor(1).byte(), "dtype"), (torch.tensor(1.0), 1, "type"),
     (torch.tensor([math.nan, 1.0]), torch.tensor([math.nan, 1.0]), None),
     (torch.tensor([math.nan, 1.0]), torch.tensor([1.0, math.nan]), "wrong"),
 ])

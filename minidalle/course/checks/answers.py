@@ -6,6 +6,10 @@ idea        Look from the outside in: is it the right kind of thing, has it the 
             right dtype, and only then the right values? The first of these that fails is what a
             beginner should mend first, so it is the only one that is told.
 equation    |got - want| <= tolerance (1 + |want|), and two roundings of a coarser dtype
+dtypes      float32 and float64 pass for each other: who computes in float64 is right too. Half
+            precision passes only where half was given; whole numbers have the dtype that is asked.
+kinds       A tensor without dimensions counts as a number, and so does a number of numpy's. A
+            number does not count as a tensor without dimensions: no gradient could pass.
 left out    sets, sparse tensors, objects
 """
 import math
@@ -14,6 +18,10 @@ from dataclasses import dataclass
 import numpy
 import torch
 from torch import Tensor
+
+FULL = (torch.float32, torch.float64)          # right wherever floats are asked for
+HALF = (torch.float16, torch.bfloat16)         # right where the right answer is half
+LOOSE = 0.02                   # the most that any dtype excuses; eps of 8-bit floats is 1
 
 
 @dataclass(frozen=True)
@@ -53,7 +61,7 @@ def dtype_name(x: Tensor) -> str:
 def kind(value) -> str:
     """What sort of thing it is, as a beginner would say it."""
     if isinstance(value, Tensor):
-        return "a tensor"
+        return "a tensor" if value.layout is torch.strided else "a tensor that is not dense"
     if isinstance(value, numpy.ndarray):
         return "a numpy array"
     names = {bool: "True or False", int: "a whole number", float: "a number", str: "a text",
@@ -100,6 +108,10 @@ def begin(sentence: str) -> str:
 def other_type(got, want, name: str) -> Difference:
     came, expected = kind(got), kind(want)
     hint = HINTS.get((came, expected))
+    if isinstance(want, Tensor) and want.ndim == 0:
+        expected = "a tensor without dimensions"
+    if isinstance(got, Tensor) and got.ndim and "number" in expected:
+        came, hint = f"a tensor of the shape {tuple(got.shape)}", "one without dimensions counts"
     if isinstance(got, tuple) and isinstance(want, Tensor):
         hint = of_a_tuple(len(got), name)
     return Difference("type", begin(f"{name} is {came}, and {expected} was expected"
@@ -122,10 +134,10 @@ def values(got, want, name: str, more: str = "") -> Difference:
 
 def numbers(got, want, tolerance: float, name: str) -> Difference | None:
     """A numpy number or a tensor without dimensions counts as a number."""
-    if isinstance(got, (numpy.generic, Tensor)) and got.ndim == 0:
+    if isinstance(got, (numpy.generic, Tensor)) and got.ndim == 0 and not is_odd(got):
         got = got.item()
-    fits = (bool,) if isinstance(want, bool) else (int,) if isinstance(want, int) else (int, float)
-    if type(got) not in fits:
+    types = (bool,) if isinstance(want, bool) else (int,) if isinstance(want, int) else (int, float)
+    if type(got) not in types:
         return other_type(got, want, name)
     # subtle: NaN is close to nothing, not even to NaN
     if math.isclose(got, want, rel_tol=tolerance, abs_tol=tolerance) or got != got and want != want:
@@ -135,26 +147,35 @@ def numbers(got, want, tolerance: float, name: str) -> Difference | None:
 
 def tensors(got, want: Tensor, tolerance: float, name: str) -> Difference | None:
     """Shape, then kind of dtype, then value. Another float dtype passes within its precision."""
-    if not isinstance(got, Tensor) or got.layout is not torch.strided or got.is_meta:
+    if not isinstance(got, Tensor) or is_odd(got):
         return other_type(got, want, name)
     if got.shape != want.shape:
+        expected = tuple(want.shape) if want.ndim else "a tensor without dimensions, (),"
         return Difference("shape", begin(f"{name} has the shape {tuple(got.shape)}, and "
-                                         f"{tuple(want.shape)} was expected"))
-    if dtype_kind(got) != dtype_kind(want):
+                                         f"{expected} was expected"))
+    if not fits(got.dtype, want.dtype):
         return Difference("dtype", begin(f"{name} has the dtype {dtype_name(got)}, and "
                                          f"{dtype_name(want)} was expected"))
-    if got.dtype != want.dtype and got.is_floating_point():
-        tolerance = max(tolerance, 2 * torch.finfo(got.dtype).eps)
+    if got.dtype != want.dtype and want.is_floating_point():
+        coarser = max(torch.finfo(x.dtype).eps for x in (got, want))
+        tolerance = max(tolerance, min(2 * coarser, LOOSE))
     if got.dtype == want.dtype and torch.equal(got, want):
         return None
     same = torch.isclose(got.double(), want.double(), tolerance, tolerance, equal_nan=True)
     return None if same.all() else places(got, want, ~same, name)
 
 
-def dtype_kind(x: Tensor) -> str:
-    if x.dtype == torch.bool:
-        return "bool"
-    return "complex" if x.is_complex() else "float" if x.is_floating_point() else "whole"
+def is_odd(x) -> bool:
+    """Without a value that could be read."""
+    return isinstance(x, Tensor) and (x.layout is not torch.strided or x.is_meta)
+
+
+def fits(got: torch.dtype, want: torch.dtype) -> bool:
+    """Whether an answer of this dtype is one where that dtype is right. What has no business in
+    an answer, such as floats of 8 bits, fits nowhere: few values are far from one of theirs."""
+    if want in HALF:
+        return got in FULL + HALF
+    return got == want or got in FULL and want in FULL
 
 
 def places(got: Tensor, want: Tensor, wrong: Tensor, name: str) -> Difference:

@@ -294,11 +294,40 @@ def test_a_right_answer_computed_in_float64_passes(exercise):
     assert judge(exercise.name, precise, 0).state == "passed"
 
 
+def changed(exercise, change):
+    """The state of a right answer whose tensors are changed; None if it has none of their kind."""
+    met = []
+
+    def answer(*args):
+        def swapped(x):
+            y = change(x) if isinstance(x, Tensor) else x
+            met.append(y is not x)
+            return y
+        return mapped(swapped, exercise.function(*args))
+    state = judge(exercise.name, answer, 0).state
+    return state if any(met) else None
+
+
 @each
-def test_a_right_answer_rounded_to_half_precision_passes(exercise):
-    def coarse(*args):
-        return mapped(floats_to(torch.float16), exercise.function(*args))
-    assert judge(exercise.name, coarse, 0).state == "passed"
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_right_answer_rounded_to_half_precision_is_told_its_dtype(exercise, dtype):
+    """No exercise gives tensors in half precision and asks for floats."""
+    assert changed(exercise, floats_to(dtype)) in (None, "dtype")
+
+
+@each
+def test_zeros_in_floats_of_eight_bits_earn_nothing_since_no_dtype_excuses_a_wrong_value(exercise):
+    """Two roundings of float8_e8m0fnu are 2: a tolerance that follows it lets zeros pass."""
+    for dtype in (torch.float8_e5m2, getattr(torch, "float8_e8m0fnu", torch.float8_e4m3fn)):
+        zeros = changed(exercise, lambda x, dtype=dtype: torch.zeros_like(x).to(dtype))
+        assert zeros in (None, "dtype", "shape")
+
+
+@each
+def test_whole_numbers_have_the_dtype_that_is_asked(exercise):
+    """Values that are right, in the wrong one of int64 and uint8."""
+    other = {torch.int64: torch.int32, torch.uint8: torch.int64}
+    assert changed(exercise, lambda x: x.to(other.get(x.dtype, x.dtype))) in (None, "dtype")
 
 
 @each

@@ -248,7 +248,7 @@ WRONG = [
     ("quantise", "clamped at K", lambda x, low, high, K: (
         (x.clamp(low, high) - low) / (high - low) * K).long()),
     ("quantise", "cut off and not clamped",
-     lambda x, low, high, K: ((x - low) / ((high - low) / K)).int()),
+     lambda x, low, high, K: ((x - low) / ((high - low) / K)).long()),
     ("quantise", "one range for all axes", lambda x, low, high, K: by_floor_division(
         x, low.amin().expand_as(low), high.amax().expand_as(high), K)),
     ("quantise", "low not taken away",
