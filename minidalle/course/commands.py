@@ -27,17 +27,26 @@ def list_checks(args) -> None:
 def run_grade(args) -> int:
     """A report for each file, as soon as it is there; so is its row of the table. 2 if some file
     could not be graded."""
-    from minidalle.course.grade import Limits, graded, report, write_csv
+    from minidalle.course.grade import (
+        Limits,
+        chosen_lesson,
+        graded,
+        read_all,
+        report,
+        write_csv,
+    )
 
     if args.csv:
         if args.csv.suffix.lower() != ".csv":
             raise ValueError(f"--csv is {args.csv}; name a file that ends in .csv, so that no "
                              "notebook is written over")
         commands.check_writable(args.csv, "--csv")
-    grades = []
+    lesson = chosen_lesson(args.lesson) if args.lesson else ""
+    grades, texts = [], read_all(args.files)
     for file in args.files:
         try:
-            grades.append(graded(file, args.budget, Limits(total=args.seconds)))
+            grades.append(graded(file, args.budget, Limits(total=args.seconds), lesson,
+                                 texts.get(file)))
         except KeyboardInterrupt:
             print(f"minidalle: stopped; {len(grades)} of {len(args.files)} files were graded",
                   file=sys.stderr)
@@ -45,7 +54,7 @@ def run_grade(args) -> int:
         print(report(grades[-1], args.verbose), flush=True)
         if args.csv:
             write_csv(args.csv, grades)
-    return 0 if all(grade.lesson for grade in grades) else 2
+    return 0 if all(grade.ran for grade in grades) else 2
 
 
 COMMANDS = {"checks": list_checks, "grade": run_grade}

@@ -9,8 +9,8 @@ idea        Each notebook runs afresh in a process of its own (checks/apart.py),
 left out    a sandbox (use a container), limits on memory and disk, Windows, marks for style; and a
             function that calls the package's own answer passes: glance at the code
 """
-import ast
 import csv
+import difflib
 import json
 import os
 import re
@@ -21,7 +21,6 @@ import subprocess
 import sys
 import textwrap
 import time
-import warnings
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
@@ -46,13 +45,13 @@ from minidalle.course.checks import (
 from minidalle.course.checks.messages import LONG, Line, plain, unpacked
 
 ROOT = Path(minidalle.__file__).resolve().parent.parent
-TIMED = re.compile(r"\A\s*%%(time|capture)\b.*\n")       # magics whose cell still defines names
+LARGEST = 10 * 2 ** 20         # bytes of a notebook; a lesson with all its pictures has 0.5 MB
 CHECKED = re.compile(r"""\bcheck\(\s*["']([\w.]+)["']""")
 WORDS = {"unwritten": "not written yet", "type": "returns the wrong type",
          "shape": "returns the wrong shape", "dtype": "returns the wrong dtype",
          "wrong": "returns wrong values", "mutates": "changes its input", "crashed": "crashes",
          "arguments": "takes other arguments", "timeout": "does not come to an end",
-         "detached": "lets no gradient through"}
+         "detached": "lets no gradient through", "imported": "is the package's own function"}
 
 
 @dataclass(frozen=True)
@@ -67,10 +66,12 @@ class Limits:
 @dataclass(frozen=True)
 class Grade:
     file: Path
-    lesson: str = ""           # empty if the file could not be graded
+    lesson: str = ""           # empty if it cannot be told
     verdicts: dict[str, Verdict] = field(default_factory=dict)     # in the order of the lesson
     seconds: float = 0.0
     note: str = ""             # why it could not be graded, or where it was stopped
+    ran: bool = True           # False if it could not be graded
+    eye: tuple[str, ...] = ()  # what in it should be read by a person
 
     def points(self, name: str) -> int:
         return points_of()[name] if self.verdicts[name].passed else 0
@@ -95,19 +96,41 @@ def points_of() -> dict[str, int]:
 
 # ---- the notebook as a file -----------------------------------------------------------------
 
-def read_notebook(path: Path) -> dict:
-    """The notebook as plain data, checked as far as we use it. ValueError says what it is."""
+def contents(path: Path) -> bytes:
+    """ValueError says why there are none."""
     if not os.path.exists(path):
         raise ValueError("there is no such file")
     if not os.path.isfile(path):
         raise ValueError("it is a folder, or another thing that is no file")
     try:
-        notebook = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        what = "is no JSON" if os.path.getsize(path) else "is empty"
-        raise ValueError(f"it is not a notebook: the file {what}") from error
+        if os.path.getsize(path) > LARGEST:
+            raise ValueError(f"it has {os.path.getsize(path) / 2 ** 20:.0f} MB, and "
+                             f"{LARGEST // 2 ** 20} are the most: clear its outputs")
+        return path.read_bytes()
     except OSError as error:
         raise ValueError(f"it cannot be read ({error.strerror})") from error
+
+
+def read_all(paths: list[Path]) -> dict[Path, bytes]:
+    """Before the first of them runs, so that none can change another."""
+    texts = {}
+    for path in paths:
+        with suppress(ValueError):             # said when its turn comes
+            texts[path] = contents(path)
+    return texts
+
+
+def read_notebook(path: Path) -> dict:
+    """The notebook as plain data, checked as far as we use it. ValueError says what it is."""
+    return notebook_of(contents(path))
+
+
+def notebook_of(data: bytes) -> dict:
+    try:
+        notebook = json.loads(data.decode("utf-8-sig"))        # an editor may put a mark in front
+    except (ValueError, RecursionError) as error:
+        what = "is no JSON" if data else "is empty"
+        raise ValueError(f"it is not a notebook: the file {what}") from error
     version = notebook.get("nbformat") if isinstance(notebook, dict) else None
     if type(version) is int and version != 4:
         raise ValueError(f"it is a notebook of format {version}, and 4 is needed: open it in "
@@ -133,35 +156,43 @@ def code_cells(notebook: dict) -> list[str]:
 
 
 def lesson_of(notebook: dict, path: Path) -> str:
-    """From the notebook's metadata, or the start of its name, or the exercises that it checks."""
+    """From the start of the file's name, or the notebook's metadata, or the exercises that it
+    checks: a name is seen by everybody, and the other two by nobody."""
+    if found := lesson_named(path.name):
+        return found
     lessons = {one.name: one.lesson for one in exercises()}
-    ours = notebook.get("metadata") or {}
-    ours = ours.get("minidalle") if isinstance(ours, dict) else None
-    named = ours.get("lesson") if isinstance(ours, dict) else None
+    named = said_lesson(notebook)
     if named in lessons.values():
         return named
-    if found := [one for one in lessons.values() if path.name.startswith(one)]:
-        return found[0]
     checked = CHECKED.findall("\n".join(code_cells(notebook)))
     if found := Counter(lessons[name] for name in checked if name in lessons):
         return found.most_common(1)[0][0]
     if isinstance(named, str) and re.fullmatch(r"\d\d_\w+", named):
         return named                           # a lesson without exercises
     raise ValueError("which lesson it is cannot be told; let its name begin with that of the "
-                     f"lesson, such as {next(iter(lessons.values()))}")
+                     f"lesson, such as {next(iter(lessons.values()))}, or give --lesson")
 
 
-def definitions(source: str) -> set[str]:
-    """The functions that a cell defines at its top level; magics may stand around them."""
-    from IPython.core.inputtransformer2 import TransformerManager
+def said_lesson(notebook: dict):
+    """What its metadata say."""
+    ours = notebook.get("metadata") or {}
+    ours = ours.get("minidalle") if isinstance(ours, dict) else None
+    return ours.get("lesson") if isinstance(ours, dict) else None
 
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")    # those of the student's strings
-            tree = ast.parse(TransformerManager().transform_cell(TIMED.sub("", source)))
-    except Exception:                          # it will not run, and is found to have been meant
-        return set(re.findall(r"^def (\w+)", source, re.MULTILINE))
-    return {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+
+def lesson_named(name: str) -> str:
+    """The lesson that a file's name begins with, whole or by its number; empty if none."""
+    number = re.match(r"\d\d(?!\d)", name)
+    return next((one.lesson for one in exercises()
+                 if number and one.lesson.startswith(number[0])), "")
+
+
+def chosen_lesson(text: str) -> str:
+    """--lesson 03, or 03_transformer."""
+    if not (found := lesson_named(text)) or not found.startswith(text):
+        known = ", ".join(dict.fromkeys(one.lesson for one in exercises()))
+        raise ValueError(f"--lesson is {text}; choose from {known}")
+    return found
 
 
 # ---- the process ----------------------------------------------------------------------------
@@ -221,6 +252,13 @@ class Apart:
         except OSError as error:
             raise Stopped("its process ended") from error
 
+    def read(self, sources: list[str], names: list[str]) -> dict:
+        """What the cells bind. Asked first, so that nobody can have changed the answer."""
+        found = self.say({"read": sources, "names": names}, self.limits.cell)
+        if found.get("late"):
+            raise Stopped(f"its code could not be read in {self.limits.cell:g} seconds")
+        return found
+
     def run(self, source: str) -> str | None:
         """Run a cell: what it stopped with, or None."""
         error = self.say({"cell": source}, self.limits.cell).get("error")
@@ -263,46 +301,89 @@ def environment(home: str, budget: str) -> dict[str, str]:
 
 # ---- a grade --------------------------------------------------------------------------------
 
-def graded(path: Path, budget: str = "smoke", limits: Limits = Limits()) -> Grade:  # noqa: B008
-    """Run the notebook and judge its exercises. A file that is no notebook gets only a note."""
+def graded(path: Path, budget: str = "smoke", limits: Limits = Limits(),  # noqa: B008
+           lesson: str = "", data: bytes | None = None) -> Grade:
+    """Run the notebook and judge its exercises. A file that is no notebook gets no points and a
+    note. `data` is what stood in the file, where it was read before."""
     if not hasattr(os, "killpg"):
         raise OSError("grading needs Linux or macOS: on Windows, use WSL")
     start = time.monotonic()
     try:
-        notebook = read_notebook(path)
-        lesson = lesson_of(notebook, path)
+        notebook = notebook_of(contents(path) if data is None else data)
+        lesson = lesson or lesson_of(notebook, path)
     except ValueError as error:
-        return Grade(path, note=str(error))
-    cells = code_cells(notebook)
+        lesson = lesson or lesson_named(path.name)
+        return Grade(path, lesson, nothing(lesson), note=str(error), ran=False)
+    cells, verdicts = code_cells(notebook), nothing(lesson)
     tasks = {last_name(one): one for one in exercises() if one.lesson == lesson}
-    made = [tasks.keys() & definitions(source) for source in cells]
-    verdicts = {one.name: absent(one) for one in tasks.values()}
-    note = ""
-    if any(made):
+    note, eye = otherwise(notebook, lesson), ()
+    if any(re.search(rf"\b{name}\b", source) for name in tasks for source in cells):
         with Apart(path.resolve().parent, budget, limits) as apart:
-            note = run_cells(apart, cells, made, tasks, verdicts)
-    return Grade(path, lesson, verdicts, time.monotonic() - start, note)
+            try:
+                found = apart.read(cells, list(tasks))
+                eye = tuple(by_eye(found))
+                absent_ones(found["cells"], tasks, verdicts)
+                note = run_cells(apart, cells, found["cells"], tasks, verdicts) or note
+            except Stopped as stop:
+                note = f"the notebook was stopped before its first cell: {stop}"
+    return Grade(path, lesson, verdicts, time.monotonic() - start, note, eye=eye)
 
 
-def run_cells(apart: Apart, cells: list[str], made: list[set[str]], tasks: dict[str, Exercise],
+def otherwise(notebook: dict, lesson: str) -> str:
+    """A note, if the notebook itself says that it is another lesson."""
+    said = said_lesson(notebook)
+    known = {one.lesson for one in exercises()} - {lesson}
+    return f"graded as {lesson}, and the notebook says that it is {said}" if said in known else ""
+
+
+def nothing(lesson: str) -> dict[str, Verdict]:
+    """The verdicts on a notebook without a function."""
+    return {one.name: absent(one) for one in exercises() if one.lesson == lesson}
+
+
+def by_eye(found: dict) -> list[str]:
+    """What to look at, in half sentences."""
+    odd = [f"code cell {number} has {', '.join(cell['marks'])}"
+           for number, cell in enumerate(found["cells"], 1) if cell["marks"]]
+    return odd + [f"{name} uses {', '.join(parts)}" for name, parts in found["borrowed"].items()]
+
+
+def absent_ones(cells: list[dict], tasks: dict[str, Exercise], verdicts: dict[str, Verdict]
+                ) -> None:
+    """Say which name was perhaps meant."""
+    made = sorted({name for cell in cells for name in cell["made"] + cell["bound"]} - tasks.keys())
+    for name, exercise in tasks.items():
+        if near := difflib.get_close_matches(name, made, n=1, cutoff=0.8):
+            verdicts[exercise.name] = absent(exercise, f"; is {near[0]} meant for it?")
+
+
+def run_cells(apart: Apart, cells: list[str], found: list[dict], tasks: dict[str, Exercise],
               verdicts: dict[str, Verdict]) -> str:
     """Fill in the verdicts, cell by cell. Returns where the notebook was stopped, if it was."""
-    for number, (source, names) in enumerate(zip(cells, made), 1):
+    for number, (source, cell) in enumerate(zip(cells, found), 1):
         asked = None
         try:
             error = apart.run(source)
-            for name in sorted(names):
+            for name in sorted(tasks.keys() & {*cell["made"], *cell["bound"]}):
                 asked = tasks[name]
-                verdicts[asked.name] = broken(asked, error) if error else apart.judge(asked)
+                verdict = broken(asked, number, error) if error else apart.judge(asked)
+                if counts(verdict, name in cell["made"], verdicts[asked.name]):
+                    verdicts[asked.name] = verdict
         except Stopped as stop:
             note = f"the notebook was stopped in code cell {number}: {stop}"
             if asked:
                 verdicts[asked.name] = ended(asked, str(stop))
-            for name in set().union(*made[number - 1:]):
+            for name in tasks.keys() & {one for cell in found[number - 1:] for one in cell["made"]}:
                 if verdicts[tasks[name].name].state == "undefined":
                     verdicts[tasks[name].name] = unreached(tasks[name], number)
             return note
     return ""
+
+
+def counts(verdict: Verdict, made: bool, before: Verdict) -> bool:
+    """Whether it takes the place of the one before. A result may be called as the function that
+    it comes from: logits = logits(images, texts) takes no point away."""
+    return made or before.state == "undefined" or verdict.state not in ("type", "broken")
 
 
 def last_name(exercise: Exercise) -> str:
@@ -310,12 +391,13 @@ def last_name(exercise: Exercise) -> str:
     return exercise.name.rpartition(".")[2]
 
 
-def absent(exercise: Exercise) -> Verdict:
-    return Verdict(exercise.name, "undefined", None, f"no cell has def {last_name(exercise)}")
+def absent(exercise: Exercise, more: str = "") -> Verdict:
+    return Verdict(exercise.name, "undefined", None,
+                   f"no cell defines {last_name(exercise)}{more}")
 
 
-def broken(exercise: Exercise, error: str) -> Verdict:
-    return Verdict(exercise.name, "broken", None, f"its cell stopped with {error}")
+def broken(exercise: Exercise, number: int, error: str) -> Verdict:
+    return Verdict(exercise.name, "broken", None, f"code cell {number} stopped with {error}")
 
 
 def unreached(exercise: Exercise, number: int) -> Verdict:
@@ -334,8 +416,9 @@ def ended(exercise: Exercise, why: str) -> Verdict:
 
 def report(grade: Grade, verbose: bool = False) -> str:
     """A line for the file and one for each exercise; with verbose, what the student is told."""
-    if not grade.lesson:
-        return f"{printable(grade.file)}: 0 points, {printable(grade.note)}"
+    if not grade.ran:
+        of = f" of {grade.out_of}" if grade.lesson else ""
+        return f"{printable(grade.file)}: 0{of} points, {printable(grade.note)}"
     lines = [f"{printable(grade.file)}: {grade.total} of {grade.out_of} "
              f"point{'s'[:grade.out_of != 1]}" + ("" if grade.verdicts else
                                                   f", {grade.lesson} has no exercises")]
@@ -347,6 +430,7 @@ def report(grade: Grade, verbose: bool = False) -> str:
             lines += textwrap.wrap(printable(verdict.message), WIDTH, initial_indent=" " * 10,
                                    subsequent_indent=" " * 10)
             lines += [" " * 12 + printable(line) for line in verdict.lines]
+    lines += [f"  read this by eye: {printable(one)}" for one in grade.eye]
     return "\n".join([*lines, f"  {printable(grade.note)}"] if grade.note else lines)
 
 
@@ -367,12 +451,14 @@ def write_csv(path: Path, grades: list[Grade]) -> None:
     """A row for each file; a column for each exercise of the lessons that were graded."""
     lessons = {grade.lesson for grade in grades}
     names = [one.name for one in exercises() if one.lesson in lessons]
-    rows = [["file", "lesson", "points", "out_of", *names, "seconds", "note"]]
+    rows = [["file", "lesson", "points", "out_of", *names, *(f"{name} points" for name in names),
+             "seconds", "by eye", "note"]]
     for grade in grades:
         states = [grade.verdicts[name].mistake or grade.verdicts[name].state
                   if name in grade.verdicts else "" for name in names]
-        rows.append([grade.file, grade.lesson, grade.total, grade.out_of, *states,
-                     f"{grade.seconds:.1f}", grade.note])
+        points = [grade.points(name) if name in grade.verdicts else "" for name in names]
+        rows.append([grade.file, grade.lesson, grade.total, grade.out_of, *states, *points,
+                     f"{grade.seconds:.1f}", "; ".join(grade.eye), grade.note])
 
     def save(temporary: Path) -> None:
         with open(temporary, "w", newline="", encoding="utf-8", errors="backslashreplace") as file:

@@ -169,6 +169,8 @@ def add_grading(commands) -> None:
     grade.add_argument("--seconds", type=number(1, 10 ** 6), default=300, metavar="S",
                        help="end a notebook after so many seconds; what was judged before stands "
                             "(default 300)")
+    grade.add_argument("--lesson", metavar="03", help="the lesson of all these files, whatever "
+                       "their names say")
     grade.add_argument("--budget", choices=BUDGETS, default="smoke",
                        help="how long the notebooks train (default smoke: a handful of steps)")
     grade.add_argument("--verbose", action="store_true", help="print what the student is told")

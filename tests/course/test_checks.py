@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 
 import numpy
 import pytest
@@ -519,6 +520,13 @@ def test_the_oracle_never_sees_what_the_student_changed():
 def test_a_result_in_place_of_the_function_is_told():
     said = judge("toy.double", torch.ones(2, 3))
     assert said.state == "type" and "Pass the function itself" in said.message
+
+
+def test_the_package_s_own_function_is_no_answer(capsys):
+    from minidalle.transformer import attention
+    for own in (attention, partial(attention, None)):
+        check("toy.double", own)
+        assert "the package's own, from minidalle.transformer" in capsys.readouterr().out
 
 
 def test_the_wrong_number_of_arguments_is_told_with_their_names():

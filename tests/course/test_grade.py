@@ -19,8 +19,9 @@ import torch
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from minidalle.course import grade
-from minidalle.course.checks import exercises, judge, judged
+from minidalle.course.checks import check, exercises, judge, judged
 from minidalle.course.checks.messages import LIMIT, MOST, Line, packed, plain, rebuilt, unpacked
+from minidalle.course.checks.reading import read_cell, read_cells
 from minidalle.course.checks.running import Failure, Outcome, ask
 from minidalle.course.commands import main
 from minidalle.course.grade import Grade, Limits, graded, harmless, lesson_of, read_notebook, report
@@ -115,8 +116,8 @@ def test_each_kind_of_failure_is_told_and_disturbs_no_other(tmp_path):
     said = report(done, verbose=True)
     assert "0 of 1  transformer.softmax           sums to 1 over the columns\n" in said
     assert "Your columns sum to 1, and the rows should." in said
-    assert "not defined: no cell has def causal_mask\n" in said
-    assert "its cell stopped with ZeroDivisionError: division by zero\n" in said
+    assert "not defined: no cell defines causal_mask\n" in said
+    assert "code cell 12 stopped with ZeroDivisionError: division by zero\n" in said
     assert "not written yet\n" in said and "line 2, in split_heads\n" in said
     assert "Your columns" not in report(done)
 
@@ -243,9 +244,8 @@ def test_the_last_definition_counts_and_a_failed_one_does_not_fall_back(tmp_path
 
     tasks = {one.name.partition(".")[2]: one for one in exercises() if "transf" in one.name}
     cells = [RIGHT["softmax"], "pass", f"broken\n{RIGHT['softmax']}", RIGHT["split_heads"]]
-    verdicts = {}
-    made = [tasks.keys() & grade.definitions(source) for source in cells]
-    assert grade.run_cells(Talk(), cells, made, tasks, verdicts) == ""
+    verdicts = grade.nothing("03_transformer")
+    assert grade.run_cells(Talk(), cells, [*map(read_cell, cells)], tasks, verdicts) == ""
     assert asked == ["run", "transformer.softmax", "run", "run", "run", "transformer.split_heads"]
     assert verdicts["transformer.softmax"].state == "broken"
     assert verdicts["transformer.split_heads"].passed
@@ -257,21 +257,93 @@ def test_without_an_exercise_nothing_is_run(tmp_path, monkeypatch):
     assert set(states(done).values()) == {"undefined"} and done.total == 0 < done.out_of
 
 
-@pytest.mark.parametrize("source, names", [
-    ("def f(x):\n    def g(): pass", {"f"}), ("f = lambda x: x", set()),
-    ("from a import f", set()), ("class A:\n    def f(self): pass", set()),
-    ("%matplotlib inline\n!ls\ndef f(x): pass", {"f"}), ("%%time\ndef f(x): pass", {"f"}),
-    ("%%writefile a.py\ndef f(x): pass", set()), ("def f(x):\n  return (", {"f"}),
-    ("'def f(x)'", set()), ("text = '''\ndef f(x): pass\n'''", set()), ("f?", set()),
-    ("(" * 5000, set()), ("\0", set()), ("@cache\ndef f(x): pass\nawait f()", {"f"})])
-def test_only_what_a_cell_defines_at_its_top_level_counts(source, names):
-    assert grade.definitions(source) == names
+@pytest.mark.parametrize("source, made, bound", [
+    ("def f(x):\n    def g(): pass", {"f"}, ()), ("f = lambda x: x", (), {"f"}),
+    ("from a import f", (), ()), ("class A:\n    def f(self): pass", {"A"}, ()),
+    ("%matplotlib inline\n!ls\ndef f(x): pass", {"f"}, ()),
+    ("%%time\ndef f(x): pass", {"f"}, ()), ("%%writefile a.py\ndef f(x): pass", (), ()),
+    ("def f(x):\n  return (", {"f"}, ()), ("'def f(x)'", (), ()),
+    ("text = '''\ndef f(x): pass\n'''", (), {"text"}), ("f?", (), ()),
+    ("(" * 5000, (), ()), ("\0", (), ()), ("@cache\ndef f(x): pass\nawait f()", {"f"}, ()),
+    ("if a:\n    def f(x): pass\nelse:\n    f, g = a", {"f"}, {"g"}),
+    ("try:\n    def f(x): pass\nexcept E:\n    pass\nwith a as b:\n    f: C = 1", {"f"}, {"b"}),
+    ("[f for f in a]\n(g := 3)", (), {"g"})])
+def test_what_a_cell_binds_at_its_top_level_counts_unless_it_is_imported(source, made, bound):
+    found = read_cell(source)
+    assert (set(found["made"]), set(found["bound"])) == (set(made), set(bound))
+
+
+FORMS = {
+    "if": "if True:\n    def softmax(x):\n        return x.softmax(-1)",
+    "try": "try:\n    def softmax(x):\n        return x.softmax(-1)\nexcept ValueError:\n    pass",
+    "with": "with torch.enable_grad():\n    def softmax(x):\n        return x.softmax(-1)",
+    "lambda": "softmax = lambda x: x.softmax(-1)",
+    "partial": "from functools import partial\nsoftmax = partial(torch.softmax, dim=-1)",
+    "alias": "def mine(x):\n    return x.softmax(-1)\nsoftmax = mine",
+    "object": "class Mine:\n    def __call__(self, x):\n        return x.softmax(-1)\n"
+              "softmax = Mine()",
+    "class": "class softmax:\n    def __new__(cls, x):\n        return x.softmax(-1)",
+    "result": "def softmax(x):\n    return x.softmax(-1)\nprint('cell')",
+    "package's": "import minidalle.transformer as t\nsoftmax = t.MultiHeadAttention"}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_grade_and_check_give_the_same_verdict_on_every_form_of_a_function(tmp_path, capsys, form):
+    """The oracle of the one is the other: check in this process, the grader in its own."""
+    space = {"torch": torch, "__name__": "__main__"}
+    exec(FORMS[form], space)
+    check("transformer.softmax", space["softmax"])
+    passed = ": passed" in capsys.readouterr().out
+    later = "softmax = softmax(torch.ones(2, 2))" if form == "result" else "pass"
+    done = graded(notebook(tmp_path / "03_transformer.ipynb", HEAD, FORMS[form], later))
+    assert done.verdicts["transformer.softmax"].passed is passed is (form != "package's")
+    assert passed or states(done)["softmax"] == "imported"
+
+
+def test_a_name_that_is_nearly_right_is_told_and_a_cell_of_wrong_syntax_is_named(tmp_path):
+    done = graded(notebook(tmp_path / "03_transformer.ipynb", "def causl_mask(new, all): pass",
+                           "def softmax(x):\n    return (", "import gc\nattention = None"))
+    said = report(done)
+    assert "not defined: no cell defines causal_mask; is causl_mask meant for it?\n" in said
+    assert "code cell 2 stopped with SyntaxError" in said
+    assert said.endswith("read this by eye: code cell 3 has gc")
+
+
+@pytest.mark.parametrize("source, words", [
+    ("import sys\nsys._getframe().f_back.f_globals", {"_getframe", "f_back", "f_globals"}),
+    ("import gc, inspect as i", {"gc", "inspect"}), ("open('/proc/1/mem')", {"/proc"}),
+    ("from ctypes import CDLL", {"ctypes"}), ("f.__closure__[0].cell_contents",
+                                              {"__closure__", "cell_contents"}),
+    ("from minidalle.course.checks import find", {"minidalle.course.checks"}),
+    ("from minidalle.course.checks import check\nfrom minidalle.course import Lesson", set()),
+    ("import importlib.util, math, torch\nx = torch.ones(3).T", set())])
+def test_what_touches_frames_collectors_or_the_checks_is_marked_for_reading(source, words):
+    assert set(read_cell(source)["marks"]) == words
+
+
+def test_a_function_that_uses_the_package_s_own_is_marked_and_a_constant_is_not():
+    found = read_cells(["from minidalle.transformer import attention as a\nimport minidalle.clip",
+                        "from minidalle.data import COLOURS\ndef f(x):\n    return a(COLOURS)",
+                        "g = lambda x: minidalle.clip.unit(x)\ndef h(x): return x"], [*"fgh"])
+    assert found["borrowed"] == {"f": ["minidalle.transformer.attention"], "g": ["minidalle.clip"]}
+
+
+def test_reading_is_done_in_the_child_and_ends_in_time(tmp_path):
+    """IPython's own way with magics takes minutes for these lines."""
+    magics = "\n".join(["!ls"] * 300 + ["x = 1"] * 2000)
+    start = time.monotonic()
+    done = graded(notebook(tmp_path / "03_transformer.ipynb", magics, "def softmax(x): pass"),
+                  limits=SHORT)
+    assert done.note == ("the notebook was stopped before its first cell: its code could not be "
+                         "read in 1 seconds")
+    assert done.total == 0 and time.monotonic() - start < 20
 
 
 # ---- what is no notebook, and which lesson it is --------------------------------------------
 
 @pytest.mark.parametrize("text, words", [
     (None, "there is no such file"), (b"", "is empty"), (b"{", "is no JSON"),
+    (11 * 2 ** 20 * b" ", "it has 11 MB, and 10 are the most: clear its outputs"),
     (b"\xff\xfe\x00", "is no JSON"), (b"[" * 10 ** 6, "is no JSON"), (b"[]", "JSON, but not"),
     (b"3", "JSON, but not"), (b'{"nbformat": 4}', "JSON, but not"),
     (b'{"nbformat": 3, "worksheets": []}', "format 3, and 4 is needed"),
@@ -288,6 +360,32 @@ def test_what_is_no_notebook_gets_no_points_and_a_reason(tmp_path, text, words):
     assert re.fullmatch(rf"{path}: 0 points, [^\n]+", report(done))
 
 
+def test_a_broken_file_of_a_known_lesson_is_worth_0_of_its_points(tmp_path):
+    path = tmp_path / "03_transformer.ipynb"
+    path.write_bytes(b"{")
+    done = graded(path)
+    assert (done.ran, done.lesson, done.total, done.out_of) == (False, "03_transformer", 0, 12)
+    assert report(done) == (f"{path}: 0 of 12 points, it is not a notebook: the file is no JSON")
+
+
+def test_a_byte_order_mark_in_front_does_no_harm(tmp_path):
+    path = notebook(tmp_path / "04_clip.ipynb")
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert graded(path).ran
+
+
+def test_the_name_of_the_file_wins_over_the_metadata_and_the_mismatch_is_said(tmp_path, capsys):
+    path = notebook(tmp_path / "03_anna.ipynb", metadata={"minidalle": {"lesson": "04_clip"}})
+    assert main(["grade", str(path)]) == 0
+    said = capsys.readouterr().out
+    assert f"{path}: 0 of 12 points\n" in said
+    assert "graded as 03_transformer, and the notebook says that it is 04_clip\n" in said
+    assert main(["grade", str(path), "--lesson", "04"]) == 0
+    assert f"of {worth('04_clip')} points" in capsys.readouterr().out
+    assert main(["grade", str(path), "--lesson", "99"]) == 2
+    assert "--lesson is 99; choose from 00_map, 01_data" in capsys.readouterr().err
+
+
 def test_files_that_are_none_do_not_stop_the_others_and_the_exit_code_says_so(tmp_path, capsys):
     empty = notebook(tmp_path / "05_metrics.ipynb")
     table = tmp_path / "grades.csv"
@@ -302,11 +400,12 @@ def test_files_that_are_none_do_not_stop_the_others_and_the_exit_code_says_so(tm
     header, *rows = csv.reader(table.open())
     lessons = ("04_clip", "05_metrics")
     names = [one.name for one in exercises() if one.lesson in lessons]
-    assert header == ["file", "lesson", "points", "out_of", *names, "seconds", "note"]
+    assert header == ["file", "lesson", "points", "out_of", *names,
+                      *(f"{name} points" for name in names), "seconds", "by eye", "note"]
     assert [row[1] for row in rows] == ["", "05_metrics", "", "04_clip"]
     for row in rows:
-        assert row[4:-2] == ["undefined" if one.lesson == row[1] else "" for one in exercises()
-                             if one.lesson in lessons]
+        assert row[4:4 + len(names)] == ["undefined" if one.lesson == row[1] else ""
+                                         for one in exercises() if one.lesson in lessons]
     assert rows[0][-1].startswith("it is a folder") and len(rows) == 4
 
 
@@ -323,7 +422,7 @@ def test_no_cell_of_the_table_is_a_formula(cell, harmed):
 
 
 def test_nothing_that_a_student_chose_can_start_a_line_or_speak_to_the_terminal():
-    found = Grade(Path("a\nforged: 12 of 12 points\033[2J"), note="x\ny")
+    found = Grade(Path("a\nforged: 12 of 12 points\033[2J"), note="x\ny", ran=False)
     assert report(found) == "a forged: 12 of 12 points [2J: 0 points, x y"
 
 
@@ -333,10 +432,11 @@ def test_nothing_that_a_student_chose_can_start_a_line_or_speak_to_the_terminal(
     ("anna.ipynb", None, "check('clip.unit', unit)", "04_clip"),
     ("anna.ipynb", None, 'check( "clip.unit", u)\ncheck("clip.unit", u)\ncheck("data.parse", p)',
      "04_clip"),
-    ("03_transformer.ipynb", "04_clip", "", "04_clip"), ("anna.ipynb", "00_map", "", "00_map"),
+    ("03_transformer.ipynb", "04_clip", "", "03_transformer"), ("03.ipynb", None, "",
+     "03_transformer"), ("anna.ipynb", "00_map", "", "00_map"),
     ("03_transformer.ipynb", 3, "", "03_transformer"),
     ("04_clip.ipynb", "nonsense", "", "04_clip")])
-def test_the_lesson_is_told_by_metadata_then_name_then_checks(
+def test_the_lesson_is_told_by_name_then_metadata_then_checks(
         tmp_path, name, lesson, source, found):
     metadata = {} if lesson is None else {"minidalle": {"lesson": lesson}}
     path = notebook(tmp_path / name, source, metadata=metadata)

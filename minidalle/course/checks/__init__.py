@@ -29,7 +29,7 @@ from torch import Generator
 
 from minidalle.course.checks.answers import Difference, describe, difference
 from minidalle.course.checks.gradients import gradients_of, is_learnt, missing
-from minidalle.course.checks.running import Outcome, Reply, ask, call
+from minidalle.course.checks.running import Outcome, Reply, ask, call, packages_own
 
 ROUNDS = 5                     # random inputs a check: what one lets through, the next will not
 SECONDS = 10.0                 # for all rounds; a right answer takes a few milliseconds
@@ -65,7 +65,7 @@ class Exercise:
 class Verdict:
     name: str                  # of the exercise
     state: str                 # passed, mistake, wrong, type, shape, dtype, mutates, unwritten,
-    #                            crashed, arguments, timeout or detached
+    #                            crashed, arguments, timeout, imported or detached
     mistake: str | None        # its name, where the state is "mistake": one of the exercise's, or
     #                            that it calls a function which is not written yet
     message: str
@@ -114,7 +114,9 @@ def listing() -> list[dict]:
 
 def check(name: str, function: Callable) -> None:
     """Print what comes of your function on fresh random inputs: a line, or a few that help."""
-    text = shown(judge(name, function), in_colour())
+    refused = packages_own(function)
+    verdict = judged(find(name), [()], refused, 0) if refused else judge(name, function)
+    text = shown(verdict, in_colour())
     coding = getattr(sys.stdout, "encoding", None) or "utf-8"       # a terminal may lack emoji
     print(text.encode(coding, "backslashreplace").decode(coding))
 
@@ -134,6 +136,9 @@ def judge(name: str, function: Callable, seed: int | None = None, seconds: float
 def judged(exercise: Exercise, calls: list[tuple], reply: Reply, seconds: float) -> Verdict:
     """The verdict on what a function replied to these calls."""
     name, args = exercise.name, calls[0]
+    if reply.reason == "imported":
+        return Verdict(name, "imported", None, f"This function is the package's own, from "
+                       f"{reply.text}: an exercise wants yours. Write it in the notebook.")
     if reply.reason == "type":
         return Verdict(name, "type", None, f"Pass the function itself, and not what it returns: "
                        f"check({name!r}, my_function), without brackets behind my_function.")

@@ -61,7 +61,7 @@ def dtype_name(x: Tensor) -> str:
 def kind(value) -> str:
     """What sort of thing it is, as a beginner would say it."""
     if isinstance(value, Tensor):
-        return "a tensor" if value.layout is torch.strided else "a tensor that is not dense"
+        return "a tensor without values, or a sparse one" if is_odd(value) else "a tensor"
     if isinstance(value, numpy.ndarray):
         return "a numpy array"
     names = {bool: "True or False", int: "a whole number", float: "a number", str: "a text",

@@ -18,7 +18,16 @@ from traitlets.config import Config
 
 from minidalle.course.checks.gradients import gradients_of
 from minidalle.course.checks.messages import LIMIT, Line, packed, rebuilt
-from minidalle.course.checks.running import Outcome, Reply, TimeUp, ask, by_alarm, failure
+from minidalle.course.checks.reading import read_cells
+from minidalle.course.checks.running import (
+    Outcome,
+    Reply,
+    TimeUp,
+    ask,
+    by_alarm,
+    failure,
+    packages_own,
+)
 
 
 def main(number: int, folder: str) -> None:
@@ -29,12 +38,14 @@ def main(number: int, folder: str) -> None:
     line.send({"id": "ready"})
     while True:
         request = line.receive()
-        if "cell" in request:
+        if "read" in request:      # first, while nothing of the student's has run here
+            answer = read(request["read"], request["names"], request["seconds"])
+        elif "cell" in request:
             answer = {"error": run_cell(shell, request["cell"], request["seconds"])}
         else:
             function = shell.user_ns.get(request["function"])
-            function = gradients_of(function) if request["gradients"] else function
-            answer = {"reply": reply(function, rebuilt(request["calls"]), request["seconds"])}
+            answer = {"reply": reply(function, rebuilt(request["calls"]), request["seconds"],
+                                     request["gradients"])}
         if os.getpid() != me:      # the notebook has forked, and this is not the one that is asked
             os._exit(0)
         line.send({"id": request["id"], **answer})
@@ -47,6 +58,14 @@ def quiet_shell() -> InteractiveShell:
     shell = InteractiveShell.instance(config=config)
     shell.showtraceback = shell.showsyntaxerror = lambda *args, **options: None
     return shell
+
+
+def read(sources: list[str], names: list[str], seconds: float) -> dict:
+    """What the cells bind, or that they cannot be read in time."""
+    try:
+        return by_alarm(lambda: read_cells(sources, names), seconds)
+    except TimeUp:
+        return {"late": True}
 
 
 def run_cell(shell: InteractiveShell, source: str, seconds: float) -> str | None:
@@ -64,10 +83,11 @@ def run_cell(shell: InteractiveShell, source: str, seconds: float) -> str | None
     return f"{found.kind}: {(found.text.splitlines() or [''])[0][:120]}".rstrip(" :")
 
 
-def reply(function, calls: list[tuple], seconds: float) -> list:
+def reply(function, calls: list[tuple], seconds: float, gradients: bool) -> list:
     """What came of asking, as plain data; what cannot be sent counts as a crash."""
     try:
-        answer = ask(function, calls, seconds)
+        asked = gradients_of(function) if gradients else function
+        answer = packages_own(function) or ask(asked, calls, seconds)
     except BaseException as error:             # KeyboardInterrupt, or an alarm that rang late
         answer = Reply(tuple(Outcome(error=failure(error)) for _ in calls))
     try:

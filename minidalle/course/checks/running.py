@@ -7,6 +7,7 @@ idea        Nothing that a student writes may take the notebook down, and nothin
 left out    a sandbox. The function runs in this process and may do what the process may: whoever
             grades strangers gives them a process and a machine of their own.
 """
+import functools
 import inspect
 import signal
 import sysconfig
@@ -22,7 +23,8 @@ from minidalle.course.checks.answers import frozen
 AGAIN = 0.1                    # seconds from one alarm to the next, if the first was swallowed
 LONG = 160                     # letters of what an error says
 FRAMES = 4                     # of a traceback; a recursion without an end has a thousand
-REASONS = ("", "type", "arguments", "timeout")     # none; no function; it takes others; too slow
+# none; no function; it takes others; too slow; not the student's own
+REASONS = ("", "type", "arguments", "timeout", "imported")
 HERE = str(Path(minidalle.__file__).parent)
 LIBRARIES = tuple(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib"))
 
@@ -77,6 +79,16 @@ def ask(function: Callable, calls: Sequence[tuple], seconds: float) -> Reply:
         return Reply(tuple(outcomes(function, calls, seconds)))
     except TimeUp as error:
         return Reply((), "timeout", str(error), tuple(their_lines(error)))
+
+
+def packages_own(function) -> Reply | None:
+    """The refusal of what was only imported, or bound to another name."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    home = str(getattr(function, "__module__", ""))
+    if callable(function) and home.startswith("minidalle."):
+        return Reply(reason="imported", text=home)
+    return None
 
 
 def misfit(function: Callable, args: tuple) -> str | None:
