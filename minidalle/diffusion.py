@@ -134,10 +134,11 @@ def even_weight(alpha_bar: Tensor) -> Tensor:
     return torch.ones_like(alpha_bar)
 
 
-def fine_weight(alpha_bar: Tensor) -> Tensor:
-    """For a guess of x_0: one by the noise's standard deviation, at most 10. A guess at little
-    noise is off by little, and counted plainly nobody would work on it: sharpness is at stake."""
-    return (1 - alpha_bar).clamp(min=0.01).rsqrt()                  # sqrt(min(1 + SNR, 100))
+def fine_weight(alpha_bar: Tensor, power: float = 0.5) -> Tensor:
+    """For a guess of x_0: (1 + SNR)^power, and 1 + SNR = 1 / (1 - alpha_bar) at most 100. A guess at
+    little noise is off by little, and counted plainly nobody would work on it: sharpness is at
+    stake, and variety."""
+    return (1 - alpha_bar).clamp(min=0.01) ** -power
 
 
 # ---- little helpers ----

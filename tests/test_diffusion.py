@@ -675,10 +675,11 @@ def test_the_loss_takes_its_steps_from_times_and_never_one_too_many():
     assert seen[0].tolist() == [0, 0, 1, 5, 9, 9]
 
 
-def test_fine_weight_is_the_root_of_one_plus_snr_up_to_a_hundred():
+def test_fine_weight_is_a_power_of_one_plus_snr_up_to_a_hundred():
     alpha_bar = torch.tensor([0.0, 0.5, 0.9, 0.98, 0.999]).view(-1, 1, 1)
     snr = alpha_bar / (1 - alpha_bar)
     assert_close(fine_weight(alpha_bar), (1 + snr).clamp(max=100).sqrt())
+    assert_close(fine_weight(alpha_bar, power=0.75), (1 + snr).clamp(max=100) ** 0.75)
     assert (even_weight(alpha_bar) == 1).all()
 
 

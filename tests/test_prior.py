@@ -72,14 +72,14 @@ def test_unit_vectors_times_the_scale_have_entries_of_variance_one():
 
 def test_the_loss_is_the_distance_to_x_0_itself_weighed_by_the_noise():
     """A prior that always answers c: each sample's loss is (c - sqrt(E) z)^2, whatever its noise,
-    and it counts one by the standard deviation of that noise, at most 10."""
+    and it counts (1 + SNR)^0.75, which is sigma^-1.5, with sigma at least 0.1."""
     prior, (ids, text, image, _, _) = small_prior(), inputs()
     torch.nn.init.zeros_(prior.answer.weight)
     torch.nn.init.constant_(prior.answer.bias, 0.5)
     u = torch.rand(len(ids), generator=torch.Generator().manual_seed(3)).square()
     steps = (u * prior.config.steps).long()
     sigma = (1 - cosine_schedule(prior.config.steps)[steps]).sqrt().float()[:, None]
-    expected = ((0.5 - math.sqrt(8) * image).square() / sigma.clamp(min=0.1)).mean()
+    expected = ((0.5 - math.sqrt(8) * image).square() / sigma.clamp(min=0.1) ** 1.5).mean()
     loss = prior.loss((ids, text, image), torch.Generator().manual_seed(3))
     torch.testing.assert_close(loss, expected)
 

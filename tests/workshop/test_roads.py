@@ -13,7 +13,7 @@ from PIL import Image
 from minidalle.course.commands import main
 from minidalle.train import seeded
 from minidalle.workshop import compare, recipes
-from minidalle.workshop.recipes import GUIDANCE, ROADS, Knob, Road, Workshop
+from minidalle.workshop.recipes import ROADS, Knob, Road, Workshop, guidance
 
 pytestmark = pytest.mark.usefixtures("quick")
 SEVEN = "a red seven on blue"
@@ -66,7 +66,7 @@ def test_what_every_road_takes_is_said_of_all_and_what_some_take_of_those(monkey
     """The same knob on two of three roads, another on all of them."""
     monkeypatch.setitem(ROADS, "toy", Road("nobody", "a toy", ("clip",), Workshop.clip,
                                            toy_pictures, toy_making, 0.001,
-                                           (GUIDANCE, ROADS["dalle"].knobs[1])))
+                                           (guidance(2), ROADS["dalle"].knobs[1])))
     with pytest.raises(SystemExit):
         main(["draw", "--help"])
     options, *groups = re.split(r"\n\n(?=only with )", capsys.readouterr().out)
