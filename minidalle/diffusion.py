@@ -135,9 +135,9 @@ def even_weight(alpha_bar: Tensor) -> Tensor:
 
 
 def fine_weight(alpha_bar: Tensor, power: float = 0.5) -> Tensor:
-    """For a guess of x_0: (1 + SNR)^power, and 1 + SNR = 1 / (1 - alpha_bar) at most 100. A guess at
-    little noise is off by little, and counted plainly nobody would work on it: sharpness is at
-    stake, and variety."""
+    """For a guess of x_0: (1 + SNR)^power, where 1 + SNR = 1 / (1 - alpha_bar) is at most 100. At
+    little noise a guess is off by little, and counted plainly nobody would work on it: sharpness
+    is at stake, and variety."""
     return (1 - alpha_bar).clamp(min=0.01) ** -power
 
 

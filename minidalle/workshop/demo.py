@@ -265,4 +265,6 @@ def machine(device: torch.device) -> str:
     """A line that says on what the numbers were made."""
     kind = torch.cuda.get_device_name(device) if device.type == "cuda" else \
         f"{platform.machine()} CPU"
-    return f"{kind}, {os.cpu_count()} cores, torch {torch.__version__}"
+    cores, threads = os.cpu_count(), torch.get_num_threads()
+    used = f"{threads} of {cores}" if threads < cores else f"{cores}"
+    return f"{kind}, {used} cores, torch {torch.__version__}"
