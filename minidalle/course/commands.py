@@ -8,6 +8,8 @@ from operator import itemgetter
 from minidalle.train import Lasting
 from minidalle.workshop import commands
 
+BARE = ": what the students' code may do to this machine, only limits and your eyes keep from it"
+
 
 def list_checks(args) -> None:
     """The exercises by lesson, each with its mistakes."""
@@ -31,6 +33,7 @@ def run_grade(args) -> int:
         Limits,
         chosen_lesson,
         graded,
+        isolation,
         read_all,
         report,
         write_csv,
@@ -42,11 +45,13 @@ def run_grade(args) -> int:
                              "notebook is written over")
         commands.check_writable(args.csv, "--csv")
     lesson = chosen_lesson(args.lesson) if args.lesson else ""
+    used = isolation(args.isolate)
+    print(f"isolation: {used}{'' if used != 'none' else BARE}", file=sys.stderr)
     grades, texts = [], read_all(args.files)
     for file in args.files:
         try:
             grades.append(graded(file, args.budget, Limits(total=args.seconds), lesson,
-                                 texts.get(file)))
+                                 texts.get(file), used))
         except KeyboardInterrupt:
             print(f"minidalle: stopped; {len(grades)} of {len(args.files)} files were graded",
                   file=sys.stderr)

@@ -2,19 +2,22 @@ r"""Grading: what passes in a student's notebook, exercise by exercise.
 
 in -> out   notebook files -> a Grade each: lesson, points, and a Verdict for every exercise
 idea        Each notebook runs afresh in a process of its own (checks/apart.py), cell by cell. Only
-            a function that the notebook itself defines counts. Right behind its cell the grader
-            draws inputs, has them answered over there, and judges the answers here, where nothing
-            that a student writes can reach. The last definition in a notebook is the one that
-            counts. A notebook that cannot be stopped otherwise is ended with all its processes.
-left out    a sandbox (use a container), limits on memory and disk, Windows, marks for style; and a
-            function that calls the package's own answer passes: glance at the code
+            a function that the notebook itself makes counts. Right behind its cell the grader
+            draws inputs, has them answered over there, and judges the answers here. What passes
+            is asked again in a second process, in which none of the other code has run. The last
+            definition in a notebook is the one that counts. At the end all that it has started
+            is ended, and what else can be kept out, is (checks/walls.py).
+left out    a container of its own for each notebook, Windows, marks for style; and a function
+            that calls the package's own answer passes: what looks so is to be read by eye
 """
 import csv
 import difflib
+import hashlib
 import json
 import os
 import re
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -41,17 +44,22 @@ from minidalle.course.checks import (
     exercises,
     judged,
     learnable,
+    walls,
 )
 from minidalle.course.checks.messages import LONG, Line, plain, unpacked
 
 ROOT = Path(minidalle.__file__).resolve().parent.parent
+PACKAGE = Path(minidalle.__file__).resolve().parent
+PASSED = ("PATH", "LANG", "LANGUAGE", "TZ", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH",
+          "GOMP_SPINCOUNT")
 LARGEST = 10 * 2 ** 20         # bytes of a notebook; a lesson with all its pictures has 0.5 MB
 CHECKED = re.compile(r"""\bcheck\(\s*["']([\w.]+)["']""")
 WORDS = {"unwritten": "not written yet", "type": "returns the wrong type",
          "shape": "returns the wrong shape", "dtype": "returns the wrong dtype",
          "wrong": "returns wrong values", "mutates": "changes its input", "crashed": "crashes",
          "arguments": "takes other arguments", "timeout": "does not come to an end",
-         "detached": "lets no gradient through", "imported": "is the package's own function"}
+         "detached": "lets no gradient through", "imported": "is the package's own function",
+         "alone": "passes only with the rest of the notebook: read it by eye"}
 
 
 @dataclass(frozen=True)
@@ -198,20 +206,33 @@ def chosen_lesson(text: str) -> str:
 # ---- the process ----------------------------------------------------------------------------
 
 class Apart:
-    """A process with a notebook's cells in it; ended, with all that it started, on leaving."""
+    """A process with a notebook's cells in it, and one with its functions alone; ended, with all
+    that they started, on leaving."""
 
-    def __init__(self, folder: Path, budget: str, limits: Limits):
-        self.limits, self.temporary = limits, TemporaryDirectory(
-            prefix="minidalle-", ignore_cleanup_errors=True)
-        ours, theirs = socket.socketpair()
-        self.line, home = Line(ours), self.temporary.name
-        words = [sys.executable, "-m", "minidalle.course.checks.apart", str(theirs.fileno()),
-                 str(folder)]
-        with theirs:
+    def __init__(self, path: Path, data: bytes, budget: str, limits: Limits, isolate: str = "none"):
+        self.limits, self.isolate = limits, isolate
+        self.temporary = TemporaryDirectory(prefix="minidalle-", ignore_cleanup_errors=True)
+        home = os.path.realpath(self.temporary.name)
+        folder = Path(home) / "work"
+        folder.mkdir()
+        (folder / path.name).write_bytes(data)
+        self.before = walls.descendants(os.getpid())
+        walls.prctl(walls.SUBREAPER, 1)        # what hides from its parent becomes ours
+        walls.prctl(walls.DUMPABLE, 0)         # and looks into none of our files
+        pairs = socket.socketpair(), socket.socketpair()
+        self.line, self.alone = (Line(ours) for ours, _ in pairs)
+        theirs = [end.fileno() for _, end in pairs]
+        plan = {"sockets": theirs, "folder": str(folder), "cpu": cpu_seconds(limits),
+                "walls": room(home, path) if isolate == "unshare" else None}
+        words = [sys.executable, "-m", "minidalle.course.checks.apart", json.dumps(plan)]
+        try:
             self.process = subprocess.Popen(
-                words, cwd=home, env=environment(home, budget), pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                start_new_session=True)
+                [*prefix(isolate, room(home, path)), *words], cwd=folder,
+                env=environment(home, budget), pass_fds=theirs, stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+        finally:
+            for _, end in pairs:
+                end.close()
         self.until = time.monotonic() + limits.start
 
     def __enter__(self) -> "Apart":
@@ -221,8 +242,8 @@ class Apart:
             self.__exit__()
             if not isinstance(error, OSError):
                 raise
-            raise OSError("no process could be started to run notebooks in; python -m "
-                          "minidalle.course.checks.apart says why") from error
+            raise OSError("no process could be started to run notebooks in (--isolate "
+                          f"{self.isolate})") from error
         self.until = time.monotonic() + self.limits.total
         return self
 
@@ -231,18 +252,23 @@ class Apart:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.kill()
         self.process.wait()
+        walls.end_all(self.before)
+        walls.prctl(walls.SUBREAPER, 0)
+        walls.prctl(walls.DUMPABLE, 1)
         self.line.end.close()
+        self.alone.end.close()
         self.temporary.cleanup()
 
-    def say(self, request: dict, seconds: float) -> dict:
+    def say(self, request: dict, seconds: float, line: Line | None = None) -> dict:
         """The answer to this request, and to no other."""
+        line = line or self.line
         token = secrets.token_hex(8)
         until = min(self.until, time.monotonic() + seconds + self.limits.grace)
         try:
-            self.line.send({**request, "seconds": seconds, "id": token},
+            line.send({**request, "seconds": seconds, "id": token},
                            max(until - time.monotonic(), 0.001))
             while True:
-                answer = self.line.receive(until - time.monotonic())
+                answer = line.receive(until - time.monotonic())
                 if answer.get("id") == token:
                     return answer
         except TimeoutError as error:
@@ -264,20 +290,27 @@ class Apart:
         error = self.say({"cell": source}, self.limits.cell).get("error")
         return None if error is None else str(error)[:LONG]
 
-    def judge(self, exercise: Exercise) -> Verdict:
+    def define(self, sources: list[str], names: list[str]) -> None:
+        """In the second process: these statements, and nothing else of the notebook."""
+        self.until = max(self.until, time.monotonic() + self.limits.cell)
+        self.alone.receive(self.limits.start)
+        self.say({"define": sources, "names": names}, self.limits.cell, self.alone)
+
+    def judge(self, exercise: Exercise, alone: bool = False) -> Verdict:
         calls = exercise.calls(Generator().manual_seed(secrets.randbits(32)))
-        verdict = self.judge_by(judged, exercise, calls)
+        line = self.alone if alone else self.line
+        verdict = self.judge_by(judged, exercise, calls, line)
         if verdict.passed and exercise.learns:
-            return self.judge_by(learnable, exercise, calls[:1], gradients=True)
+            return self.judge_by(learnable, exercise, calls[:1], line, gradients=True)
         return verdict
 
-    def judge_by(self, judge: Callable, exercise: Exercise, calls: list[tuple],
+    def judge_by(self, judge: Callable, exercise: Exercise, calls: list[tuple], line: Line,
                  gradients: bool = False) -> Verdict:
         """Inputs go over, answers or gradients come back, and are judged here."""
         seconds = self.limits.function
         request = {"function": last_name(exercise), "calls": [plain(args) for args in calls],
                    "gradients": gradients}
-        answer = self.say(request, seconds)
+        answer = self.say(request, seconds, line)
         try:
             reply = unpacked(answer["reply"])
         except Exception as error:             # nothing of ours would answer so
@@ -292,24 +325,120 @@ class Apart:
 
 
 def environment(home: str, budget: str) -> dict[str, str]:
-    """That of the child: it draws nothing, is silent, and keeps its files out of the user's."""
+    """That of the child, and nothing more: it draws nothing, is silent, keeps its files out of the
+    user's, and learns no secret that the user has there."""
+    ours = {name: value for name, value in os.environ.items()
+            if name in PASSED or name.startswith(("MINIDALLE_", "OMP_", "MKL_", "LC_", "CUDA_"))}
     paths = [str(ROOT), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, paths)),
-            "MPLBACKEND": "Agg", "MINIDALLE_QUIET": "1", "MINIDALLE_BUDGET": budget,
-            "MINIDALLE_RUNS": str(Path(home) / "runs"), "IPYTHONDIR": str(Path(home) / "ipython")}
+    fonts = Path(home) / "matplotlib"
+    fonts.mkdir()
+    for file in known_fonts():                 # to find them again would take seconds
+        with suppress(OSError):
+            shutil.copy(file, fonts)
+    return {**ours, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, paths)), "HOME": home,
+            "TMPDIR": home, "MPLCONFIGDIR": str(fonts), "MPLBACKEND": "Agg",
+            "PYTHONDONTWRITEBYTECODE": "1", "MINIDALLE_QUIET": "1", "MINIDALLE_BUDGET": budget,
+            "MINIDALLE_RUNS": f"{home}/runs", "IPYTHONDIR": f"{home}/ipython"}
+
+
+def known_fonts() -> list[Path]:
+    home = Path.home()
+    folders = [os.environ.get("MPLCONFIGDIR", ""), home / ".cache/matplotlib", home / ".matplotlib",
+               Path(os.environ.get("XDG_CACHE_HOME", ".")) / "matplotlib"]
+    return [file for folder in folders if folder for file in Path(folder).glob("fontlist-*.json")]
+
+
+def cpu_seconds(limits: Limits) -> int:
+    return int((limits.total + limits.start) * (os.cpu_count() or 1)) + 1
+
+
+# ---- isolation
+
+def room(home: str, notebook: Path | None = None) -> dict:
+    """What walls.build is told: where the user lives, and the other submissions, are hidden; what
+    Python needs is not."""
+    kept = {os.path.realpath(path) for path in (ROOT, sys.prefix, sys.base_prefix, *sys.path)
+            if os.path.isdir(path)}
+    folders = [Path.home()] if notebook is None else [Path.home(), *notebook.resolve().parents[:2]]
+    hidden = [str(folder.resolve()) for folder in folders if fit_to_hide(folder.resolve(), kept)]
+    return {"scratch": home, "hidden": hidden, "kept": sorted(kept)}
+
+
+def fit_to_hide(folder: Path, kept: set[str]) -> bool:
+    """No folder of the system's, nor one that is needed or lies in what is."""
+    system = map(Path, ("/usr", "/etc", "/dev", "/proc", "/sys", "/tmp"))
+    return folder.is_dir() and not any(one.is_relative_to(folder) for one in system) \
+        and not any(folder.is_relative_to(one) for one in kept)
+
+
+def prefix(isolate: str, told: dict) -> list[str]:
+    """The words before a command that shut it in."""
+    if isolate == "unshare":
+        return list(walls.UNSHARE)
+    if isolate == "bwrap":
+        hidden = [word for path in told["hidden"] for word in ("--tmpfs", path)]
+        kept = [word for path in told["kept"] for word in ("--ro-bind", path, path)]
+        return ["bwrap", "--unshare-all", "--die-with-parent", "--cap-drop", "ALL", "--ro-bind",
+                "/", "/", "--dev", "/dev", "--proc", "/proc", *hidden, *kept, "--bind",
+                told["scratch"], told["scratch"]]
+    return []
+
+
+@cache
+def isolation(wanted: str) -> str:
+    """Which of bwrap, unshare, none is used where this was asked for. OSError if it cannot be."""
+    for one in ("bwrap", "unshare") if wanted == "auto" else (wanted,):
+        if one == "none" or works(one):
+            return one
+    if wanted == "auto":
+        return "none"
+    raise OSError(f"--isolate is {wanted}, and {wanted} cannot be used here; choose auto or none, "
+                  "and grade the work of strangers in a container")
+
+
+def works(isolate: str) -> bool:
+    """Whether a room can be built here, tried with a process that does nothing in it."""
+    with TemporaryDirectory(prefix="minidalle-") as home:
+        home = os.path.realpath(home)
+        told = room(home)
+        act = [walls.__file__, json.dumps(told)] if isolate == "unshare" else ["-c", ""]
+        words = [*prefix(isolate, told), sys.executable, *act]
+        with suppress(OSError, subprocess.TimeoutExpired):
+            return subprocess.run(words, capture_output=True, timeout=20).returncode == 0
+    return False
+
+
+def package_digest() -> str:
+    """Of all files that judge. A student's code could change them where there are no walls."""
+    whole = hashlib.sha256()
+    for file in sorted(PACKAGE.rglob("*.py")):
+        whole.update(f"{file}\0".encode() + file.read_bytes() + b"\0")
+    return whole.hexdigest()
+
+
+def check_package() -> None:
+    if package_digest() != AT_START:
+        raise OSError(f"the files in {PACKAGE} have changed since the grading began, perhaps by a "
+                      "notebook that was graded: put them right (git status), and grade again, "
+                      "one notebook at a time or in a container")
+
+
+AT_START = package_digest()
 
 
 # ---- a grade --------------------------------------------------------------------------------
 
 def graded(path: Path, budget: str = "smoke", limits: Limits = Limits(),  # noqa: B008
-           lesson: str = "", data: bytes | None = None) -> Grade:
+           lesson: str = "", data: bytes | None = None, isolate: str = "none") -> Grade:
     """Run the notebook and judge its exercises. A file that is no notebook gets no points and a
     note. `data` is what stood in the file, where it was read before."""
     if not hasattr(os, "killpg"):
         raise OSError("grading needs Linux or macOS: on Windows, use WSL")
+    check_package()
     start = time.monotonic()
     try:
-        notebook = notebook_of(contents(path) if data is None else data)
+        data = contents(path) if data is None else data
+        notebook = notebook_of(data)
         lesson = lesson or lesson_of(notebook, path)
     except ValueError as error:
         lesson = lesson or lesson_named(path.name)
@@ -318,14 +447,16 @@ def graded(path: Path, budget: str = "smoke", limits: Limits = Limits(),  # noqa
     tasks = {last_name(one): one for one in exercises() if one.lesson == lesson}
     note, eye = otherwise(notebook, lesson), ()
     if any(re.search(rf"\b{name}\b", source) for name in tasks for source in cells):
-        with Apart(path.resolve().parent, budget, limits) as apart:
+        with Apart(path, data, budget, limits, isolation(isolate)) as apart:
             try:
                 found = apart.read(cells, list(tasks))
                 eye = tuple(by_eye(found))
                 absent_ones(found["cells"], tasks, verdicts)
                 note = run_cells(apart, cells, found["cells"], tasks, verdicts) or note
+                confirm(apart, found["alone"], tasks, verdicts)
             except Stopped as stop:
                 note = f"the notebook was stopped before its first cell: {stop}"
+        check_package()
     return Grade(path, lesson, verdicts, time.monotonic() - start, note, eye=eye)
 
 
@@ -378,6 +509,28 @@ def run_cells(apart: Apart, cells: list[str], found: list[dict], tasks: dict[str
                     verdicts[tasks[name].name] = unreached(tasks[name], number)
             return note
     return ""
+
+
+def confirm(apart: Apart, sources: list[str], tasks: dict[str, Exercise],
+            verdicts: dict[str, Verdict]) -> None:
+    """What passed must pass again where nothing has run but imports and functions."""
+    left = [one for one in tasks.values() if verdicts[one.name].passed]
+    try:
+        if left:
+            apart.define(sources, list(tasks))
+        while left:
+            again = apart.judge(left[0], alone=True)
+            if not again.passed:
+                verdicts[again.name] = not_alone(left[0], again.message)
+            left.pop(0)
+    except (Stopped, OSError) as error:
+        for one in left:
+            verdicts[one.name] = not_alone(one, str(error))
+
+
+def not_alone(exercise: Exercise, why: str) -> Verdict:
+    return Verdict(exercise.name, "alone", None, "It passes in the notebook, but not where only "
+                   f"the notebook's imports, functions and plain values are. There: {why}")
 
 
 def counts(verdict: Verdict, made: bool, before: Verdict) -> bool:

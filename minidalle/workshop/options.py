@@ -151,9 +151,10 @@ GRADING = """Run each notebook afresh, in a process of its own, and say exercise
 passes, with points. Only functions that the notebook itself defines count; where one is defined
 several times, the last counts."""
 
-CAREFUL = """This runs the students' code on this machine, with your rights: it can read, change and
-send whatever you can. Grade the work of strangers in a container, or on a machine with nothing to
-lose. And a function that calls the package's own answer passes, so glance at the code.
+CAREFUL = """This runs the students' code on this machine, with your rights: with --isolate none it
+can read, change and send whatever you can, and otherwise it can still read much. Grade the work of
+strangers in a container, or on a machine with nothing to lose. And a function that calls the
+package's own answer passes, so glance at the code, and first at what is to be "read by eye".
 
 The exit code is 0 if every file was graded, whatever its points, and 2 if some could not be: no
 notebook, or one of no known lesson. Linux and macOS only."""
@@ -169,6 +170,9 @@ def add_grading(commands) -> None:
     grade.add_argument("--seconds", type=number(1, 10 ** 6), default=300, metavar="S",
                        help="end a notebook after so many seconds; what was judged before stands "
                             "(default 300)")
+    grade.add_argument("--isolate", choices=("auto", "bwrap", "unshare", "none"), default="auto",
+                       help="shut each notebook in a room without network, other processes and "
+                            "places to write to (default auto: what this system has of them)")
     grade.add_argument("--lesson", metavar="03", help="the lesson of all these files, whatever "
                        "their names say")
     grade.add_argument("--budget", choices=BUDGETS, default="smoke",

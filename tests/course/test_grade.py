@@ -5,6 +5,7 @@ Children cost seconds, so a notebook here holds as many cases as do not disturb 
 import csv
 import json
 import math
+import os
 import re
 import socket
 import subprocess
@@ -85,7 +86,7 @@ def test_a_perfect_notebook_gets_all_points_and_is_told_so_in_a_line_an_exercise
     assert main(["grade", str(perfect), "--csv", str(table)]) == 0
     out, err = capsys.readouterr()
     first, *rest = out.splitlines()
-    assert first == f"{perfect}: 12 of 12 points" and not err
+    assert first == f"{perfect}: 12 of 12 points" and re.match(r"isolation: \w+[^\n]*\n\Z", err)
     assert rest[0] == "  1 of 1  transformer.softmax           passed" and len(rest) == 6
     assert all(line.endswith(" passed") for line in rest)
     row, = csv.DictReader(table.open())
@@ -182,7 +183,7 @@ def test_forged_reports_patched_checks_and_garbage_in_every_socket_change_no_ver
                     "from minidalle.transformer import attention, split_heads",
                     f"{RIGHT['masked_attention']}\nassert steps == 8")
     done = graded(path, limits=Limits(cell=10, function=0.5, grace=1))
-    assert not path.exists() and not done.note
+    assert path.exists() and not done.note             # it worked, and deleted, in a copy
     assert states(done) == {
         "softmax": "passed", "attention": "wrong", "causal_mask": "type",
         "masked_attention": "passed", "split_heads": "shape", "cached_step": "undefined"}
@@ -193,6 +194,143 @@ def alive(mark: str) -> bool:
     """Whether a process still runs that has this word on its command line."""
     found = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout
     return any(mark in line and "sleep" in line for line in found.splitlines())
+
+
+ROOM = pytest.param("unshare", marks=pytest.mark.skipif(
+    not grade.works("unshare"), reason="this system builds no rooms"))
+OUTSIDE = """
+import signal, subprocess
+for name in {names!r}:
+    try:
+        open(name, "w").write("harm")
+    except OSError:
+        pass
+subprocess.Popen(["sleep", "98765.6789"], start_new_session=True)
+for number in {pids}:
+    try:
+        os.kill(number, signal.SIGSTOP)
+    except OSError:
+        pass
+try:
+    import socket
+    socket.create_connection(("127.0.0.1", {port}), 2).sendall(b"harm")
+except OSError:
+    pass
+"""
+
+
+@pytest.mark.parametrize("isolate", ["none", ROOM])
+def test_a_process_that_hides_in_a_session_of_its_own_is_ended_with_the_notebook(
+        tmp_path, isolate):
+    done = graded(notebook(tmp_path / "03_transformer.ipynb", HEAD, RIGHT["softmax"],
+                           "import subprocess\nfor i in range(3):\n    subprocess.Popen("
+                           "['sleep', '98765.1234'], start_new_session=True)"), isolate=isolate)
+    assert done.total == 1 and not alive("98765.1234")
+
+
+@pytest.mark.parametrize("isolate", [ROOM])
+def test_in_a_room_nothing_outside_is_written_stopped_or_called(tmp_path, isolate):
+    """Files, the grader's own process, and a server that listens."""
+    victim = tmp_path / "other.ipynb"
+    victim.write_text("honest")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        harm = OUTSIDE.format(names=[str(victim), grade.__file__ + ".new"],
+                              pids=[os.getpid()], port=server.getsockname()[1])
+        done = graded(notebook(tmp_path / "03_transformer.ipynb", HEAD, harm, RIGHT["softmax"]),
+                      isolate=isolate)
+        server.settimeout(0.1)
+        with pytest.raises(TimeoutError):
+            server.accept()
+    assert done.total == 1 and victim.read_text() == "honest" and not alive("98765.6789")
+    assert not Path(grade.__file__ + ".new").exists()
+
+
+@pytest.mark.parametrize("isolate", [ROOM])
+def test_in_a_room_neither_the_user_s_home_nor_the_other_submissions_are_seen(tmp_path, isolate):
+    other = notebook(tmp_path / "b" / "03_transformer.ipynb", HEAD, RIGHT["softmax"])
+    assert other.is_file()
+    peek = (f"assert not os.path.exists({str(other)!r})\n"
+            f"assert not os.path.exists({str(Path.home() / '.bashrc')!r})\n")
+    done = graded(notebook(tmp_path / "a" / "03_transformer.ipynb", HEAD, peek + RIGHT["softmax"]),
+                  isolate=isolate)
+    assert states(done)["softmax"] == "passed", report(done)
+
+
+@pytest.mark.parametrize("isolate", [ROOM])
+def test_what_has_been_given_away_in_a_room_is_not_had_again(tmp_path, isolate):
+    """The rights of this process, and those of a room within the room, by the system's own word."""
+    victim = tmp_path / "other"
+    again = "mount -o remount,rw /; mount -o remount,bind,rw /"
+    ways = [[], ["unshare", "-U", "-r", "-m"], ["unshare", "-m"]]
+    cell = "\n".join([HEAD, "import subprocess", *(
+        f"subprocess.run({[*way, 'sh', '-c', f'{again}; echo harm > {victim}']})"
+        for way in ways)])
+    done = graded(notebook(tmp_path / "03_transformer.ipynb", cell, RIGHT["softmax"]),
+                  isolate=isolate)
+    assert done.total == 1 and not victim.exists()
+
+
+def test_where_no_room_can_be_built_auto_goes_without_and_a_named_one_is_refused(monkeypatch):
+    monkeypatch.setattr(grade, "works", lambda isolate: False)
+    grade.isolation.cache_clear()
+    assert grade.isolation("auto") == grade.isolation("none") == "none"
+    with pytest.raises(OSError, match="--isolate is unshare, and unshare cannot be used here"):
+        grade.isolation("unshare")
+    grade.isolation.cache_clear()
+
+
+def test_a_package_that_was_rewritten_stops_the_grading(tmp_path, monkeypatch):
+    """The files of a package that is not ours, so that nothing is harmed."""
+    (tmp_path / "checks.py").write_text("judge = 1")
+    monkeypatch.setattr(grade, "PACKAGE", tmp_path)
+    monkeypatch.setattr(grade, "AT_START", grade.package_digest())
+    grade.check_package()
+    harm = f"open({str(tmp_path / 'checks.py')!r}, 'w').write('judge = 2')"
+    work = notebook(tmp_path / "03_transformer.ipynb", harm, RIGHT["softmax"])
+    with pytest.raises(OSError, match="have changed since the grading began"):
+        graded(work)
+
+
+def test_all_files_are_read_before_the_first_runs_so_none_can_change_another(tmp_path, capsys):
+    other = notebook(tmp_path / "b" / "03_transformer.ipynb", HEAD, RIGHT["softmax"])
+    thief = notebook(tmp_path / "a" / "03_transformer.ipynb", HEAD,
+                     f"open({str(other)!r}, 'w').write('')", "def softmax(x): pass")
+    assert main(["grade", "--isolate", "none", str(thief), str(other)]) == 0
+    assert not other.read_text() and f"{other}: 1 of 12 points" in capsys.readouterr().out
+
+
+ORACLE = """
+import gc
+from minidalle.course.checks import running
+right = {"softmax": lambda x: x.softmax(-1)}
+def behind(old):
+    return lambda f, *rest: old(right.get(getattr(f, "__name__", ""), f), *rest)
+for frame in [one for one in gc.get_objects() if isinstance(one, dict) and "gradients_of" in one]:
+    for name in ("ask", "gradients_of"):
+        if name in frame and callable(frame[name]):
+            frame[name] = behind(frame[name])
+"""
+
+
+def test_a_wrong_function_with_the_right_one_put_behind_it_passes_in_no_second_process(tmp_path):
+    done = graded(notebook(tmp_path / "03_transformer.ipynb", HEAD, ORACLE,
+                           "def softmax(x):\n    return x", "scale = 2 * torch.ones(1).item()",
+                           "def attention(q, k, v):\n    scores = q @ k.mT / q.shape[-1] ** "
+                           "(scale - 1.5)\n    return scores.softmax(-1) @ v",
+                           "from minidalle.transformer import attention"))
+    assert states(done)["softmax"] == "alone" and states(done)["attention"] == "passed"
+    assert "passes only with the rest of the notebook" in report(done)
+    assert "read this by eye: code cell 2 has gc, minidalle.course.checks" in report(done)
+
+
+def test_the_child_has_limits_and_learns_no_secret(tmp_path, monkeypatch):
+    monkeypatch.setenv("SECRET_TOKEN", "s3cret")
+    ask = ("import resource as r\nassert 'SECRET_TOKEN' not in os.environ\n"
+           "assert r.getrlimit(r.RLIMIT_FSIZE)[0] == 2 ** 28\nassert r.getrlimit(r.RLIMIT_CORE)[0] "
+           "== 0\nassert os.environ['HOME'] != os.path.expanduser('~root')\n"
+           "assert sorted(os.listdir()) == ['03_transformer.ipynb']\n")
+    done = graded(notebook(tmp_path / "03_transformer.ipynb", HEAD, ask + RIGHT["softmax"]))
+    assert states(done)["softmax"] == "passed", report(done)
 
 
 DEAF = """while True:
@@ -316,7 +454,7 @@ def test_a_name_that_is_nearly_right_is_told_and_a_cell_of_wrong_syntax_is_named
                                               {"__closure__", "cell_contents"}),
     ("from minidalle.course.checks import find", {"minidalle.course.checks"}),
     ("from minidalle.course.checks import check\nfrom minidalle.course import Lesson", set()),
-    ("import importlib.util, math, torch\nx = torch.ones(3).T", set())])
+    ("import importlib.util, math, torch\nmodel.eval()", set()), ("eval('1')", {"eval"})])
 def test_what_touches_frames_collectors_or_the_checks_is_marked_for_reading(source, words):
     assert set(read_cell(source)["marks"]) == words
 

@@ -3,19 +3,24 @@ r"""Apart: the process in which a student's notebook runs.
 in -> out   requests from the grader -> what a cell stopped with, what a function answered
 idea        The grader (course/grade.py) keeps the notebook, the inputs, the right answers and
             the verdicts to itself. Here cells run as they would in a notebook, and functions are
-            called with the arguments that the grader sends. Whatever a student does to this
-            process is done to nothing but this process, so a verdict cannot be forged here.
-left out    a sandbox: files and network are open to the student's code
+            called with the arguments that the grader sends. What passes is asked once more in
+            a second process, where none of the notebook's other code has run: nothing of ours
+            can have been replaced there. walls.py says what else is kept out.
+left out    a sandbox of our own: how much is walled off depends on the system
 """
 import json
 import os
+import signal
 import socket
 import sys
+from contextlib import suppress
 from dataclasses import replace
+from types import ModuleType
 
 from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
+from minidalle.course.checks import walls
 from minidalle.course.checks.gradients import gradients_of
 from minidalle.course.checks.messages import LIMIT, Line, packed, rebuilt
 from minidalle.course.checks.reading import read_cells
@@ -30,25 +35,93 @@ from minidalle.course.checks.running import (
 )
 
 
-def main(number: int, folder: str) -> None:
-    """Answer until the grader hangs up. `number` is that of the socket to it."""
-    line, shell, me = Line(socket.socket(fileno=number)), quiet_shell(), os.getpid()
-    os.chdir(folder)
-    sys.path.insert(0, folder)
+def main(plan: dict) -> None:
+    """Two processes with one start: in the one the notebook runs, in the other nothing but its
+    imports and functions. Each answers until the grader hangs up."""
+    if plan["walls"]:
+        walls.build(**plan["walls"])
+    walls.limit(plan["cpu"])
+    os.chdir(plan["folder"])
+    sys.path.insert(0, plan["folder"])
+    first, second = (socket.socket(fileno=number) for number in plan["sockets"])
+    one = forked(lambda: serve(Notebook(), Line(first)), second)
+    two = forked(lambda: serve(Alone(one), Line(second)), first)
+    first.close()
+    second.close()
+    for child in (one, two):
+        os.waitpid(child, 0)
+
+
+def forked(work, other: socket.socket) -> int:
+    """The number of a child that does this and nothing else."""
+    if child := os.fork():
+        return child
+    other.close()
+    with suppress(ConnectionError):
+        work()
+    os._exit(0)
+
+
+def serve(room, line: Line) -> None:
+    me = os.getpid()
     line.send({"id": "ready"})
     while True:
         request = line.receive()
-        if "read" in request:      # first, while nothing of the student's has run here
-            answer = read(request["read"], request["names"], request["seconds"])
-        elif "cell" in request:
-            answer = {"error": run_cell(shell, request["cell"], request["seconds"])}
-        else:
-            function = shell.user_ns.get(request["function"])
-            answer = {"reply": reply(function, rebuilt(request["calls"]), request["seconds"],
+        if "function" in request:
+            answer = {"reply": reply(room.names.get(request["function"]),
+                                     rebuilt(request["calls"]), request["seconds"],
                                      request["gradients"])}
+        else:
+            answer = room.answer(request)
         if os.getpid() != me:      # the notebook has forked, and this is not the one that is asked
             os._exit(0)
         line.send({"id": request["id"], **answer})
+
+
+class Notebook:
+    """The whole notebook, cell by cell."""
+
+    def __init__(self):
+        self.shell = quiet_shell()
+        self.names = self.shell.user_ns
+
+    def answer(self, request: dict) -> dict:
+        if "read" in request:      # first, while nothing of the student's has run here
+            return read(request["read"], request["names"], request["seconds"])
+        return {"error": run_cell(self.shell, request["cell"], request["seconds"])}
+
+
+class Alone:
+    """Only imports, functions and plain values; and of the checks only a check that does nothing.
+    What a cell did to the other process, it did not do here."""
+
+    def __init__(self, other: int):
+        walls.prctl(walls.DUMPABLE, 0)         # so that no other process looks into this one
+        self.other, self.names = other, {"__name__": "__main__"}
+
+    def answer(self, request: dict) -> dict:
+        with suppress(OSError):
+            os.kill(self.other, signal.SIGKILL)
+        for name in [name for name in sys.modules if name.startswith("minidalle.course.checks")]:
+            del sys.modules[name]
+        empty = sys.modules["minidalle.course.checks"] = ModuleType("minidalle.course.checks")
+        empty.check = lambda *anything: None
+        with suppress(TimeUp):
+            by_alarm(lambda: self.define(request["define"], request["names"]), request["seconds"])
+        return {}
+
+    def define(self, sources: list[str], wanted: list[str]) -> None:
+        for source in sources:
+            before = {name: self.names.get(name) for name in wanted}
+            with suppress(Exception, SystemExit):
+                exec(compile(source, "<notebook>", "exec"), self.names)
+            self.names.update({name: old for name, old in before.items()
+                               if callable(old) and not is_own(self.names.get(name))})
+
+
+def is_own(value) -> bool:
+    """A function of the student's: neither a result of its name nor the package's, shown later."""
+    return callable(value) and packages_own(value) is None
 
 
 def quiet_shell() -> InteractiveShell:
@@ -102,7 +175,4 @@ def reply(function, calls: list[tuple], seconds: float, gradients: bool) -> list
 
 
 if __name__ == "__main__":
-    try:
-        main(int(sys.argv[1]), sys.argv[2])
-    except ConnectionError:
-        pass
+    main(json.loads(sys.argv[1]))

@@ -18,8 +18,9 @@ MADE = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 MODULES = {"gc", "inspect", "ctypes", "builtins", "minidalle.course.checks"}
 WORDS = {"_getframe", "currentframe", "f_back", "f_globals", "f_locals", "tb_frame", "gi_frame",
          "__globals__", "__closure__", "cell_contents", "__code__", "__subclasses__",
-         "__builtins__", "__import__", "globals", "eval", "exec", "setprofile", "settrace",
+         "__builtins__", "__import__", "setprofile", "settrace",
          "modules", "import_module", "EXERCISES"}
+CALLS = {"eval", "exec", "globals", "vars"}    # as functions; a model has an eval of its own
 PLACES = re.compile(r"/proc\b|minidalle.course.checks.")
 
 
@@ -71,7 +72,7 @@ def marks(tree: ast.AST) -> set[str]:
                 found.add(node.module)
         elif isinstance(node, ast.Attribute) and node.attr in WORDS:
             found.add(node.attr)
-        elif isinstance(node, ast.Name) and node.id in WORDS:
+        elif isinstance(node, ast.Name) and node.id in WORDS | CALLS:
             found.add(node.id)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             found |= set(PLACES.findall(node.value))
@@ -104,8 +105,53 @@ def binds(node: ast.AST, name: str) -> bool:
 
 
 def read_cells(sources: list[str], names: list[str]) -> dict:
-    """Each cell by itself, and what the functions of these names take from the package."""
+    """Each cell by itself, what the functions of these names take from the package, and what is
+    left if only imports, functions and plain values are kept."""
     trees = []
     cells = [read_cell(source, trees) for source in sources]
-    return {"cells": cells, "borrowed": {
+    return {"cells": cells, "alone": alone(trees, names), "borrowed": {
         name: sorted(found) for name in names if (found := borrowed(trees, name))}}
+
+
+def alone(trees: list[ast.Module], names: list[str]) -> list[str]:
+    """Statement by statement, as text."""
+    nodes = [node for tree in trees for node in level(tree)]
+    barred = {node.name for node in nodes if isinstance(node, MADE)}
+    barred |= {one.asname or one.name.partition(".")[0] for node in nodes
+               if isinstance(node, (ast.Import, ast.ImportFrom))
+               for one in node.names if (getattr(node, "module", "") or one.name).partition(".")[0]
+               in ("minidalle", "matplotlib")}                 # what trains, and what draws
+    return [ast.unparse(part) for tree in trees for node in tree.body
+            if (part := kept(node, barred, names))]
+
+
+def kept(node: ast.stmt, barred: set[str], names: list[str]) -> ast.stmt | None:
+    """A statement without what could be more than a definition; None if nothing is left."""
+    if isinstance(node, (*MADE, ast.Import, ast.ImportFrom)):
+        return node
+    if isinstance(node, (ast.Assign, ast.AnnAssign)):
+        wanted = any(isinstance(part, ast.Name) and part.id in names and
+                     isinstance(part.ctx, ast.Store) for part in ast.walk(node))
+        return node if wanted or not barred & callers(node) else None
+    if isinstance(node, (ast.If, ast.With, ast.Try)):
+        blocks = [node, *getattr(node, "handlers", [])]
+        for block in blocks:
+            for field in ("body", "orelse", "finalbody"):
+                parts = [kept(part, barred, names) for part in getattr(block, field, None) or []]
+                if hasattr(block, field):
+                    setattr(block, field, [part for part in parts if part] or
+                            [ast.Pass()] * (field == "body"))
+        return node
+    return None
+
+
+def callers(node: ast.AST) -> set[str]:
+    """The names from which something is called: f of f(x), a of a.b(x)."""
+    found = set()
+    for call in (part for part in ast.walk(node) if isinstance(part, ast.Call)):
+        root = call.func
+        while isinstance(root, (ast.Attribute, ast.Call, ast.Subscript)):
+            root = root.func if isinstance(root, ast.Call) else root.value
+        if isinstance(root, ast.Name):
+            found.add(root.id)
+    return found
