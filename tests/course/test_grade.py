@@ -279,6 +279,12 @@ def test_where_no_room_can_be_built_auto_goes_without_and_a_named_one_is_refused
     grade.isolation.cache_clear()
 
 
+def test_the_grader_can_be_imported_where_no_process_can_be_limited():
+    """As on Windows, where copies for students are made all the same."""
+    code = "import sys; sys.modules['resource'] = None; import minidalle.course.grade"
+    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
+
+
 def test_a_package_that_was_rewritten_stops_the_grading(tmp_path, monkeypatch):
     """The files of a package that is not ours, so that nothing is harmed."""
     (tmp_path / "checks.py").write_text("judge = 1")
@@ -454,7 +460,8 @@ def test_a_name_that_is_nearly_right_is_told_and_a_cell_of_wrong_syntax_is_named
                                               {"__closure__", "cell_contents"}),
     ("from minidalle.course.checks import find", {"minidalle.course.checks"}),
     ("from minidalle.course.checks import check\nfrom minidalle.course import Lesson", set()),
-    ("import importlib.util, math, torch\nmodel.eval()", set()), ("eval('1')", {"eval"})])
+    ("import importlib.util, math, torch\nmodel.eval()\nmodel.modules()", set()),
+    ("sys.modules['a']", {"modules"}), ("eval('1')", {"eval"})])
 def test_what_touches_frames_collectors_or_the_checks_is_marked_for_reading(source, words):
     assert set(read_cell(source)["marks"]) == words
 

@@ -19,7 +19,7 @@ MODULES = {"gc", "inspect", "ctypes", "builtins", "minidalle.course.checks"}
 WORDS = {"_getframe", "currentframe", "f_back", "f_globals", "f_locals", "tb_frame", "gi_frame",
          "__globals__", "__closure__", "cell_contents", "__code__", "__subclasses__",
          "__builtins__", "__import__", "setprofile", "settrace",
-         "modules", "import_module", "EXERCISES"}
+         "import_module", "EXERCISES"}
 CALLS = {"eval", "exec", "globals", "vars"}    # as functions; a model has an eval of its own
 PLACES = re.compile(r"/proc\b|minidalle.course.checks.")
 
@@ -70,7 +70,8 @@ def marks(tree: ast.AST) -> set[str]:
             names = {name.name for name in node.names}
             if is_odd(node.module or "") and names != {"check"}:
                 found.add(node.module)
-        elif isinstance(node, ast.Attribute) and node.attr in WORDS:
+        elif isinstance(node, ast.Attribute) and (
+                node.attr in WORDS or ast.unparse(node) == "sys.modules"):
             found.add(node.attr)
         elif isinstance(node, ast.Name) and node.id in WORDS | CALLS:
             found.add(node.id)

@@ -12,7 +12,6 @@ Only the standard library: `python walls.py SCRATCH` tries whether a room can be
 import ctypes
 import json
 import os
-import resource
 import signal
 import sys
 import time
@@ -35,6 +34,8 @@ def prctl(option: int, value: int) -> bool:
 
 def limit(cpu: int) -> None:
     """For this process and all that it starts."""
+    import resource  # not on Windows, where this file is imported too
+
     most = {"RLIMIT_CPU": cpu, "RLIMIT_FSIZE": FILE, "RLIMIT_CORE": 0,
             "RLIMIT_NPROC": len(running()) + MORE}
     if not os.path.exists("/dev/nvidiactl"):   # a driver takes more addresses than memory
