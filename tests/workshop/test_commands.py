@@ -897,7 +897,8 @@ def test_kill_saves_as_ctrl_c_does(tmp_path):
         _, error = process.communicate(timeout=60)
     assert process.returncode == 130 and "Traceback" not in error
     [path] = tmp_path.rglob("judge.pt")
-    assert read_checkpoint(path)["step"] > 0 and not read_checkpoint(path)["finished"]
+    state = read_checkpoint(path)              # of however few steps: the signal may come early
+    assert "resume" in state and not state["finished"]
 
 
 @pytest.mark.parametrize("streams", ["2>&1 | head -1", "2>/dev/full", ">&- 2>&-", "| true"])
