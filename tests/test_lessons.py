@@ -131,6 +131,17 @@ def test_no_widget_no_warning_and_no_progress_bar_is_stored(path, notebook):
         assert output.get("name") != "stderr", output.get("text")
 
 
+def test_every_stored_picture_says_in_words_what_it_shows(notebook):
+    pictures = [output for output in outputs(notebook) if "image/png" in output.get("data", {})]
+    words = [output.metadata.get("image/png", {}).get("alt", "") for output in pictures]
+    assert pictures and all(len(text) >= 20 for text in words), words
+    assert len(set(words)) == len(words)               # and no two of them the same
+
+
+def test_no_figure_is_shown_without_words(notebook):
+    assert not any("plt.show()" in cell.source for cell in code(notebook))
+
+
 def test_no_absolute_path_is_stored(path):
     """In text, not in pictures: base64 may spell anything."""
     notebook = nbformat.read(path, 4)
