@@ -23,14 +23,14 @@ def workshop(smoke, folder: Path) -> Workshop:
 def test_each_row_has_seven_pictures_and_holds_what_was_given(smoke, tmp_path, quick):
     shop = workshop(smoke, tmp_path / "runs")
     varied, blended, edited, filled = changes.rows(shop)
-    three, seven, five = draw_many(shop, shop.painter("unclip"), [
-        "a green three on white", "a red seven on yellow", "a blue five on white"], 0)
+    three, seven, nine = draw_many(shop, shop.painter("unclip"), [
+        "a green three on white", "a red seven on yellow", "a blue nine on white"], 0)
     for label, images, given in (varied, blended, edited, filled):
         assert images.shape == (changes.COLUMNS, 3, 32, 32) and label and 0 in given
-    assert varied[1][0].equal(three) and edited[1][0].equal(three) and filled[1][0].equal(five)
+    assert varied[1][0].equal(three) and edited[1][0].equal(three) and filled[1][0].equal(nine)
     assert blended[1][0].equal(three) and blended[1][-1].equal(seven)
-    below = torch.arange(32) >= 16                     # the lower half is kept, to the pixel
-    assert (filled[1][:, :, below] == five[:, below]).all()
+    above = torch.arange(32) < 16                      # the upper half is kept, to the pixel
+    assert (filled[1][:, :, above] == nine[:, above]).all()
 
 
 def test_the_figure_is_a_picture(smoke, tmp_path, quick):

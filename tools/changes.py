@@ -36,21 +36,21 @@ Row = tuple[str, torch.Tensor, tuple[int, ...]]        # label, pictures (7, 3, 
 def rows(workshop: Workshop) -> list[Row]:
     """Seven pictures a row; which of them were given."""
     road, seed = workshop.unclip(), workshop.seed
-    three, seven, five = draw_many(workshop, workshop.painter("unclip"), [
-        "a green three on white", "a red seven on yellow", "a blue five on white"], seed)
+    three, seven, nine = draw_many(workshop, workshop.painter("unclip"), [
+        "a green three on white", "a red seven on yellow", "a blue nine on white"], seed)
     strengths = torch.linspace(0, 0.6, COLUMNS - 1)[:, None]
     many = three.expand(COLUMNS - 1, -1, -1, -1)
     edited = edit(road, many, ["a green three on white"] * len(many),
                   ["a red three on white"] * len(many), strengths)
-    mask = read_mask("top", five.shape[-1]).to(five.device)
-    filled = inpaint(road, five.expand(COLUMNS - 1, -1, -1, -1), mask,
-                     ["a blue six on white"] * (COLUMNS - 1), seeded(seed))
+    mask = read_mask("bottom", nine.shape[-1]).to(nine.device)
+    filled = inpaint(road, nine.expand(COLUMNS - 1, -1, -1, -1), mask,
+                     ["a blue eight on white"] * (COLUMNS - 1), seeded(seed))
     return [
         ("varied", torch.cat([three[None], vary(road, three, COLUMNS - 1, seeded(seed))]), (0,)),
         ("blended", torch.cat([three[None], blend(road, three, seven, COLUMNS - 2, seeded(seed)),
                                seven[None]]), (0, COLUMNS - 1)),
         ("edited: green becomes red", torch.cat([three[None], edited]), (0,)),
-        ("upper half drawn anew: a five becomes a six", torch.cat([five[None], filled]), (0,))]
+        ("lower half drawn anew: a nine becomes an eight", torch.cat([nine[None], filled]), (0,))]
 
 
 def figure(workshop: Workshop, path: Path) -> None:
