@@ -21,6 +21,7 @@ from minidalle.workshop.pictures import (
     EDGE,
     GAP,
     LABEL,
+    RED,
     put_caption,
     put_picture,
     put_text,
@@ -65,7 +66,7 @@ def figure(workshop: Workshop, path: Path) -> None:
         put_caption(page, LABEL - 0.12, bottom, label, unseen=False)
         for j, image in enumerate(images):
             put_picture(page, LABEL + j * CELL, bottom, image,
-                        frame="#b3261e" if j in given else "0.6")
+                        frame=RED if j in given else "0.6")
     write(path, lambda temporary: page.savefig(temporary, dpi=150))
 
 
