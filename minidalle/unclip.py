@@ -7,7 +7,7 @@ idea        CLIP turns pictures into vectors; unCLIP walks back. The prior draws
             noise on them, so that it forgives what the decoder got slightly wrong.
 equation    P(x | y) = P(x | z_image) P(z_image | y),  y the caption, x the picture
 paper       Ramesh et al. 2022, arXiv:2204.06125, section 2; noise on the small picture:
-            Ho et al. 2021 (cascades), arXiv:2106.15282, section 4
+            Ho et al. 2021 (cascades), arXiv:2106.15282, section 3
 left out    the caption as a second condition of the decoder (the paper found it of little use),
             a second upsampler
 """
