@@ -32,7 +32,7 @@ from minidalle.course.checks import (
 )
 from minidalle.course.checks.answers import difference, frozen
 from minidalle.course.checks.gradients import gradients_of
-from minidalle.course.checks.running import Failure, Outcome, Reply
+from minidalle.course.checks.running import Failure, Outcome, Reply, ask
 
 DOUBLE = Exercise(
     "toy.double", "99_toy", 1, lambda x: 2 * x,
@@ -130,7 +130,17 @@ def test_a_right_answer_passes_in_one_line_that_says_what_was_shown(capsys):
 
 def test_kinds_of_inputs_take_turns():
     kinds = Exercise("toy.kinds", "99_toy", 1, abs, (lambda g: (1,), lambda g: (2,)), (), "")
-    assert kinds.calls(torch.Generator(), 5) == [(1,), (2,), (1,), (2,), (1,)]
+    assert kinds.calls(torch.Generator()) == [(1,), (2,), (1,), (2,), (1,)]
+
+
+def test_each_kind_of_input_is_asked_and_judged_in_every_check_however_many_there_are():
+    many = tuple(lambda g, i=i: (i,) for i in range(2 * checks.ROUNDS))
+    kinds = Exercise("toy.kinds", "99_toy", 1, abs, many, (), "")
+    calls = kinds.calls(torch.Generator())
+    assert calls == [(i,) for i in range(2 * checks.ROUNDS)]
+    for i, _ in enumerate(many):
+        reply = ask(lambda x, i=i: x + (x == i), calls, 1)
+        assert not judged(kinds, calls, reply, 1).passed
 
 
 def test_inputs_are_drawn_afresh_and_repeat_with_a_seed():

@@ -31,7 +31,7 @@ from minidalle.course.checks.answers import Difference, describe, difference
 from minidalle.course.checks.gradients import gradients_of, is_learnt, missing
 from minidalle.course.checks.running import Outcome, Reply, ask, call, packages_own
 
-ROUNDS = 5                     # random inputs a check: what one lets through, the next will not
+ROUNDS = 5                     # random inputs a check, or one of each kind where there are more
 SECONDS = 10.0                 # for all rounds; a right answer takes a few milliseconds
 WIDTH = 92                     # columns of a message
 
@@ -49,15 +49,16 @@ class Exercise:
     lesson: str                                 # number and stem: "04_clip"
     points: int
     function: Callable                          # the right answer
-    inputs: tuple[Callable[[Generator], tuple], ...]    # each draws one call; taken in turns
+    inputs: tuple[Callable[[Generator], tuple], ...]    # each draws one call; each has its turn
     mistakes: tuple[Mistake, ...]
     verified: str                               # half a sentence: what a pass has shown
     tolerance: float = 1e-5                     # what float32 needs after a dozen operations
     compare: Callable[..., Difference | None] = difference
     learns: bool = False                        # a model is trained through it: gradients pass
 
-    def calls(self, generator: Generator, rounds: int = ROUNDS) -> list[tuple]:
-        """Fresh arguments for so many calls."""
+    def calls(self, generator: Generator, rounds: int = 0) -> list[tuple]:
+        """Fresh arguments, for so many calls that no kind of input is left out; or for `rounds`."""
+        rounds = rounds or max(ROUNDS, len(self.inputs))
         return [self.inputs[i % len(self.inputs)](generator) for i in range(rounds)]
 
 
@@ -171,7 +172,7 @@ def compared(exercise: Exercise, calls: list[tuple], theirs: Sequence[Outcome]) 
     if unwritten := [one.error for one in theirs if one.error and one.error.unwritten]:
         return not_written(exercise, unwritten[0].functions())
     right = [call(exercise.function, args) for args in calls]
-    wrong = [i for i in range(ROUNDS) if not alike(exercise, theirs[i], right[i])]
+    wrong = [i for i in range(len(calls)) if not alike(exercise, theirs[i], right[i])]
     if wrong:
         for mistake in exercise.mistakes:
             if all(alike(exercise, one, call(mistake.function, args))
