@@ -49,12 +49,17 @@ NOTHING = Exercise("toy.sum", "99_toy", 1, lambda x, y: x + y,
 
 LEARNT = Exercise("toy.scaled", "99_toy", 1, lambda ids, x, s: x[ids] * s, (
     lambda g: (torch.tensor([1, 0]), torch.randn(2, generator=g), torch.rand((), generator=g)),),
-    (), "scaled", learns=True)
+    (Mistake("cancelled", "You cancel.", lambda ids, x, s: (x[ids] * s).detach() + 0 * x[ids] * s),
+     Mistake("turned", "You turn.", lambda ids, x, s: 2 * (x[ids] * s).detach() - x[ids] * s)),
+    "scaled", learns=True)
+SHARES = Exercise("toy.shares", "99_toy", 1, lambda p: p.square(), (
+    lambda g: (torch.rand(4, generator=g) / 4,),), (), "squared", learns=True,
+    felt=lambda gradient, p: gradient - gradient.mean())
 
 
 @pytest.fixture(autouse=True)
 def toys(monkeypatch):
-    monkeypatch.setattr(checks, "exercises", lambda: (DOUBLE, COUNT, NOTHING, LEARNT))
+    monkeypatch.setattr(checks, "exercises", lambda: (DOUBLE, COUNT, NOTHING, LEARNT, SHARES))
 
 
 def verdict(function, seconds=10.0) -> Verdict:
@@ -86,6 +91,27 @@ def test_right_numbers_through_which_nothing_can_be_learnt_do_not_pass(function,
     said = judge("toy.scaled", function, 0)
     assert said.state == "detached" and words in said.message and said.mistake is None
     assert said.message.startswith("Your numbers are right, but ") and "not yet." in shown(said)
+
+
+@pytest.mark.parametrize("mistake, function", [
+    ("cancelled", lambda ids, x, s: (x[ids] * s).detach() + (x[ids] - x[ids]) * s),
+    ("turned", lambda ids, x, s: (x[ids] * s).detach() * 2 - s * x[ids]),
+    (None, lambda ids, x, s: (x[ids] * s).detach()),        # no gradient is not one of zeros
+    (None, lambda ids, x, s: (x[ids] * s).detach() * 3 - 2 * s * x[ids])])
+def test_a_mistake_with_right_numbers_is_told_by_the_gradients_that_arrive(mistake, function):
+    said = judge("toy.scaled", function, 0)
+    assert (said.state, said.mistake) == ("mistake" if mistake else "detached", mistake)
+
+
+@pytest.mark.parametrize("state, function", [
+    ("passed", lambda p: p.square()),
+    ("passed", lambda p: p.square() + p.sum() - p.sum().detach()),
+    ("detached", lambda p: p.square().detach() + p.sum() - p.sum().detach()),
+    ("detached", lambda p: 2 * p.square() - p.square().detach()),
+    ("detached", lambda p: p.square().detach())])
+def test_what_of_a_gradient_is_not_felt_may_be_any(state, function):
+    """Felt is what differs from place to place; a sum adds 1 at each."""
+    assert judge("toy.shares", function, 0).state == state
 
 
 def test_a_gradient_is_asked_for_only_of_right_numbers_and_where_a_model_learns():
@@ -217,6 +243,7 @@ def test_an_answer_shared_between_calls_is_judged_as_it_was_when_it_came():
     (lambda x: 3 * x.double(), "wrong", "was expected (in float64); 6 of 6 places differ"),
     (lambda x: 2 * x.half(), "dtype", "the dtype float16, and float32 was expected"),
     (lambda x: 2 * x * math.nan, "wrong", "6 of 6 places are NaN: look for a 0 / 0, a 0 * inf"),
+    (lambda x: (-x.abs()).log(), "wrong", "or the logarithm or root of a number below 0"),
     (lambda x: 2 * x * math.inf, "wrong", "6 of 6 places are infinite"),
     (lambda x: x.new_tensor([[1], [2]]), "shape", "(2, 1), and (2, 3)"),
 ])

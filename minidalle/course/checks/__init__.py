@@ -34,6 +34,7 @@ from minidalle.course.checks.running import Outcome, Reply, ask, call, packages_
 ROUNDS = 5                     # random inputs a check, or one of each kind where there are more
 SECONDS = 10.0                 # for all rounds; a right answer takes a few milliseconds
 WIDTH = 92                     # columns of a message
+SLACK = 1e-4                   # between gradients that are the same
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ class Exercise:
     tolerance: float = 1e-5                     # what float32 needs after a dozen operations
     compare: Callable[..., Difference | None] = difference
     learns: bool = False                        # a model is trained through it: gradients pass
+    felt: Callable = lambda gradient, *args: gradient      # what of a gradient counts: all of it
 
     def calls(self, generator: Generator, rounds: int = 0) -> list[tuple]:
         """Fresh arguments, for so many calls that no kind of input is left out; or for `rounds`."""
@@ -158,13 +160,28 @@ def learnable(exercise: Exercise, calls: list[tuple], reply: Reply, seconds: flo
     if reply.reason:
         return judged(exercise, calls, reply, seconds)
     args, = calls
+    theirs, right = reply.outcomes[0], call(gradients_of(exercise.function), args)
     names = [name for name, arg in zip(names_of(exercise, args), args) if is_learnt(arg)]
-    if lost := missing(reply.outcomes[0], call(gradients_of(exercise.function), args), names):
+    if lost := missing(theirs, right, names, lambda gradient: exercise.felt(gradient, *args)):
+        if mistake := of_gradients(exercise, args, theirs):
+            return Verdict(exercise.name, "mistake", mistake.name, mistake.message)
         return Verdict(exercise.name, "detached", None, f"Your numbers are right, but {lost}. "
                        "Then nothing can be learnt through your function: .item(), float(), "
                        "math.exp, torch.tensor, numpy, .detach(), no_grad and changes in place cut "
                        "gradients off.")
     return Verdict(exercise.name, "passed", None, exercise.verified)
+
+
+def of_gradients(exercise: Exercise, args: tuple, theirs: Outcome) -> Mistake | None:
+    """The mistake with the right numbers and these gradients. A gradient of zeros and none at all
+    are told apart: the one was cancelled, the other cut off."""
+    right = call(exercise.function, args)
+    for mistake in exercise.mistakes:
+        own = call(gradients_of(mistake.function), args)
+        if (alike(exercise, call(mistake.function, args), right) and not theirs.error
+                and not own.error and difference(theirs.answer, own.answer, SLACK) is None):
+            return mistake
+    return None
 
 
 def compared(exercise: Exercise, calls: list[tuple], theirs: Sequence[Outcome]) -> Verdict:

@@ -188,7 +188,8 @@ def places(got: Tensor, want: Tensor, wrong: Tensor, name: str) -> Difference:
     if odd and finite and not math.isfinite(came):
         what, why = "infinite", "a number that overflows"
         if got.isnan().any():
-            what, why = "NaN", "a 0 / 0, a 0 * inf, or an exp that overflows"
+            what, why = "NaN", ("a 0 / 0, a 0 * inf, an exp that overflows, or the logarithm or "
+                                "root of a number below 0")
         more = f"{dtype}; {odd} of {got.numel()} places are {what}: look for {why}"
         return values(came, expected, f"{name}{list(where) or ''}", more)
     more = f"{dtype}; {wrong.sum()} of {wrong.numel()} places differ" if where else dtype

@@ -58,6 +58,21 @@ def negative_entropy(log_q: Tensor) -> Tensor:
     return (log_q.exp() * log_q).sum(dim=(1, 2))
 
 
+def weighted(log_q: Tensor, log_p: float, weights=Tensor.exp) -> Tensor:
+    """Each share of the sum, (B,N,K), before it is added up: weights(ln q) (ln q - ln p)."""
+    return weights(log_q) * (log_q - log_p)
+
+
+def ln_K(log_q: Tensor) -> float:
+    return math.log(log_q.shape[2])
+
+
+def of_logits(gradient: Tensor, log_q: Tensor) -> Tensor:
+    """The gradient that reaches the logits, behind a log_softmax. N ln K and sum q ln K are equal
+    and their gradients are not; there they are."""
+    return gradient - log_q.exp() * gradient.sum(dim=-1, keepdim=True)
+
+
 KL = Exercise(
     "dvae.kl_to_uniform", LESSON, 2, kl_to_uniform,
     (kl_inputs(several, 2.0, 0.0, 8.0), kl_inputs(square, 1.0), kl_inputs(several, 200.0, 1.0),
@@ -108,6 +123,11 @@ KL = Exercise(
             "and places.",
             lambda log_q: (log_q.exp() * (log_q + math.log(log_q.shape[2]))).mean(dim=(1, 2))),
         Mistake(
+            "the entropy itself",
+            "This is the entropy of q: it is largest where q is uniform, and the KL is 0 there. "
+            "Take it away from N ln K.",
+            lambda log_q: -negative_entropy(log_q)),
+        Mistake(
             "log K forgotten",
             "This is minus the entropy of q: the uniform distribution does not occur in it. Its "
             "logarithm is -ln K at each place, and a KL has ln q - ln p.",
@@ -117,6 +137,37 @@ KL = Exercise(
             "You add ln K once for a picture. Each of its N places has its own uniform "
             "distribution.",
             lambda log_q: negative_entropy(log_q) + math.log(log_q.shape[2])),
+        Mistake(
+            "log K added to each code",
+            "You add ln K for each of the K codes. It belongs to a place once: inside the bracket "
+            "that q weights, q (ln q + ln K), or behind the sum over the codes.",
+            lambda log_q: negative_entropy(log_q)
+            + log_q[0].numel() * ln_K(log_q)),
+        Mistake(
+            "ln N in place of ln K",
+            "You compare with a uniform choice among the N places. At each place there are K codes "
+            "to choose from, the last dimension.",
+            lambda log_q: weighted(log_q, -math.log(log_q.shape[1])).sum(dim=(1, 2))),
+        *(Mistake(
+            f"K fixed at {K}",
+            f"You take {K} codes whatever comes. K is the length of the last dimension.",
+            lambda log_q, K=K: weighted(log_q, -math.log(K)).sum(dim=(1, 2))) for K in (64, 2)),
+        Mistake(
+            "64 places whatever N is",
+            "You take 64 places whatever comes. N is the length of the second dimension.",
+            lambda log_q: negative_entropy(log_q) + 64 * ln_K(log_q)),
+        Mistake(
+            "1/K without its logarithm",
+            "You take 1/K from ln q. A KL has the logarithms of both: ln q - ln(1/K).",
+            lambda log_q: weighted(log_q, 1 / log_q.shape[2]).sum(dim=(1, 2))),
+        Mistake(
+            "K without its logarithm",
+            "You add K. A KL has logarithms only: ln q + ln K.",
+            lambda log_q: weighted(log_q, -log_q.shape[2]).sum(dim=(1, 2))),
+        Mistake(
+            "two kinds of logarithms",
+            "You add log2 K to natural logarithms. Asked for are nats: ln K.",
+            lambda log_q: weighted(log_q, -math.log2(log_q.shape[2])).sum(dim=(1, 2))),
         Mistake(
             "N and K exchanged",
             "You add K ln N. There are N places with K codes to choose from: which of the two is "
@@ -145,15 +196,49 @@ KL = Exercise(
             lambda log_q: log_q.square().sum(dim=(1, 2))
             + log_q.shape[1] * math.log(log_q.shape[2])),
         Mistake(
+            "log q as the weights of the difference",
+            "You weight the difference with log_q as it is. It holds logarithms: the weights are "
+            "the probabilities, its exp.",
+            lambda log_q: weighted(log_q, -ln_K(log_q), lambda x: x).sum(dim=(1, 2))),
+        Mistake(
+            "no weights",
+            "You add up ln q + ln K without weights. Each code counts as often as it is chosen: "
+            "with its probability q.",
+            lambda log_q: weighted(log_q, -ln_K(log_q), torch.ones_like).sum(dim=(1, 2))),
+        Mistake(
+            "mean over the codes",
+            "You average over the codes. q already holds the weights of that mean: sum over them.",
+            lambda log_q: weighted(log_q, -ln_K(log_q)).mean(dim=2).sum(dim=1)),
+        Mistake(
+            "divided by the batch",
+            "You divide by the number of pictures. The KL of a picture must not depend on how many "
+            "others are measured with it.",
+            lambda log_q: kl_to_uniform(log_q) / len(log_q)),
+        Mistake(
+            "what is below 0 left out",
+            "You leave out what is below 0. A code less likely than 1/K takes something away, and "
+            "the sum of all is the KL.",
+            lambda log_q: weighted(log_q, -ln_K(log_q)).relu().sum(dim=(1, 2))),
+        Mistake(
+            "sizes without their sign",
+            "You add up sizes. A code less likely than 1/K takes something away, and the sum of "
+            "all is the KL.",
+            lambda log_q: weighted(log_q, -ln_K(log_q)).abs().sum(dim=(1, 2))),
+        Mistake(
+            "the weights detached",
+            "Your numbers are right, but you detach the weights q, and what is left has no slope: "
+            "let the gradient pass through q too.",
+            lambda log_q: weighted(log_q, -ln_K(log_q), lambda x: x.detach().exp()).sum(
+                dim=(1, 2))),
+        Mistake(
             "logarithm of a probability that is 0",
             "You make probabilities of log_q and take their logarithm again. e^-200 is 0 in "
             "float32, its logarithm is infinite, and 0 times infinite is NaN: use log_q itself.",
             lambda log_q: (log_q.exp() * log_q.exp().log()).sum(dim=(1, 2))
             + log_q.shape[1] * math.log(log_q.shape[2])),
     ), "in nats, summed over the places of each picture",
-    # subtle: learns is not asked. N ln K and sum q ln K are equal, and their gradients are not
-    # before a log_softmax has made them so: both are right
-    tolerance=2e-5)            # sums of 30 logarithms, and loops round at each of them
+    tolerance=2e-5,            # sums of 30 logarithms, and loops round at each of them
+    learns=True, felt=of_logits)
 
 
 # ---- Gumbel-softmax
@@ -192,10 +277,25 @@ def cold_inputs(g: Generator) -> tuple:
 
 def edge_inputs(g: Generator) -> tuple:
     """A table without pictures, with a number near 1 and one near 0 in u, which decide their row:
-    cut off at 3, at 5 or at 1/100 the noise would be another."""
+    cut off at 1/100000, or with as much added, the noise would be another."""
     logits, u, _ = gumbel_inputs(places, 1, 1)(g)
-    logits[0, :2], u[0, :2] = torch.tensor([-5.0, 5.0]), torch.tensor([1 - 1e-4, 1e-4])
+    logits[0], u[0] = 0, 0.5
+    logits[0, :2], u[0, :2] = torch.tensor([-8.0, 8.5]), torch.tensor([1 - 2.0 ** -20, 2.0 ** -20])
     return logits, u, 1.0
+
+
+def drawn_with(noise):
+    """A draw with other noise: noise(u)."""
+    return lambda logits, u, tau: ((logits + noise(u)) / tau).softmax(dim=-1)
+
+
+def without_dim(x: Tensor) -> Tensor:
+    """What F.softmax takes, for old times' sake, where no dim is given."""
+    return x.softmax(dim=0 if x.ndim in (1, 3) else 1)
+
+
+CUT_OFF = ("You keep u away from 0 and 1, or its logarithm from 0, and change the noise: what is "
+           "rare would be rarer still. u lies inside (0, 1), and ln has no trouble there.")
 
 
 GUMBEL = Exercise(
@@ -214,6 +314,10 @@ GUMBEL = Exercise(
             "twice, with a minus before each.",
             lambda logits, u, tau: ((logits - u.log()) / tau).softmax(dim=-1)),
         Mistake(
+            "one logarithm with a plus",
+            "Your noise is ln u. Gumbel noise takes the logarithm twice, with a minus before each.",
+            drawn_with(torch.log)),
+        Mistake(
             "u itself added",
             "You add u as it is. Uniform noise does not make an honest draw: u must become Gumbel "
             "noise first, -ln(-ln u).",
@@ -223,6 +327,27 @@ GUMBEL = Exercise(
             "Your noise has no effect: u does not occur in your answer, or each row adds one "
             "number to all its codes, which a softmax takes out. Each code needs its own noise.",
             lambda logits, u, tau: (logits / tau).softmax(dim=-1)),
+        Mistake(
+            "the logits forgotten",
+            "The logits do not occur in your answer: every code is drawn alike. Add the noise to "
+            "them.",
+            lambda logits, u, tau: (gumbel(u) / tau).softmax(dim=-1)),
+        Mistake(
+            "noise outside the softmax",
+            "You add the noise to the shares, after the softmax. It is added to the logits, and "
+            "the softmax comes last.",
+            lambda logits, u, tau: (logits / tau).softmax(dim=-1) + gumbel(u)),
+        *(Mistake(f"u clamped at {low:g}", CUT_OFF,
+                  drawn_with(lambda u, low=low: gumbel(u.clamp(low, 1 - low))))
+          for low in (1e-2, 1e-3, 1e-4, 1e-5)),
+        *(Mistake(f"{eps:g} added to u", CUT_OFF,
+                  drawn_with(lambda u, eps=eps: -(eps - (u + eps).log()).log()))
+          for eps in (1e-3, 1e-4, 1e-5, 1e-6)),
+        *(Mistake(
+            f"noise clamped at {most}",
+            f"You cut the noise off at {most}. Gumbel noise has no largest value, and a rare code "
+            "needs large ones.",
+            drawn_with(lambda u, most=most: gumbel(u).clamp(-most, most))) for most in (3, 5, 10)),
         Mistake(
             "temperature outside the softmax",
             "You divide by tau after the softmax, so your rows no longer sum to 1. The temperature "
@@ -248,6 +373,44 @@ GUMBEL = Exercise(
             "tau does not occur in your answer, so it stays equally soft all the time. Divide by "
             "it before the softmax.",
             lambda logits, u, tau: (logits + gumbel(u)).softmax(dim=-1)),
+        Mistake(
+            "divided by the square of the temperature",
+            "You divide by tau twice. Once is enough, for logits and noise together.",
+            lambda logits, u, tau: ((logits + gumbel(u)) / tau ** 2).softmax(dim=-1)),
+        Mistake(
+            "temperature fixed at 1/2",
+            "You take 1/2 whatever tau is. Take the tau that is given.",
+            lambda logits, u, tau: gumbel_softmax(logits, u, 0.5)),
+        *(Mistake(
+            f"temperature never below {least:g}",
+            f"You keep tau at {least:g} or above. Take the tau that is given: it is meant to fall "
+            "lower.",
+            lambda logits, u, tau, least=least: gumbel_softmax(logits, u, max(tau, least)))
+          for least in (0.1, 0.5)),
+        Mistake(
+            "a power without a new sum",
+            "You raise the shares to the power 1 / tau, and they no longer sum to 1. Divide them "
+            "by their sum, or divide by tau inside the softmax.",
+            lambda logits, u, tau: (logits + gumbel(u)).softmax(dim=-1) ** (1 / tau)),
+        Mistake(
+            "not divided by the sum",
+            "You take exp and do not divide by the sum of a row, so the shares do not sum to 1.",
+            lambda logits, u, tau: ((logits + gumbel(u)) / tau).exp()),
+        Mistake(
+            "softmax twice",
+            "You take the softmax of a softmax, which is nearly even. Once is enough.",
+            lambda logits, u, tau: gumbel_softmax(logits, u, tau).softmax(dim=-1)),
+        Mistake(
+            "softmax over the whole table",
+            "Your softmax shares 1 out among all codes of all places. Each row of K codes sums to "
+            "1: dim=-1.",
+            lambda logits, u, tau: ((logits + gumbel(u)) / tau).flatten().softmax(dim=0).view_as(
+                logits)),
+        Mistake(
+            "F.softmax without a dim",
+            "You give no dim, and F.softmax guesses one: the first of three dimensions, the second "
+            "of two. The codes are the last: dim=-1.",
+            lambda logits, u, tau: without_dim((logits + gumbel(u)) / tau)),
         Mistake(
             "softmax over the first dimension",
             "Your softmax shares 1 out among the pictures, dim=0. The codes compete with each "
@@ -374,6 +537,26 @@ STRAIGHT = Exercise(
             "they are the last dimension, whatever stands before it.",
             along(1)),
         Mistake(
+            "one-hot along the last dimension but one",
+            "You put the 1 along dim=-2: the places compete for each code. The codes compete, and "
+            "they are the last dimension.",
+            along(-2)),
+        Mistake(
+            "detach forgotten",
+            "Your numbers are right, but what you take away from soft brings its gradient along, "
+            "and the two cancel: nothing arrives. Detach the soft that is subtracted.",
+            lambda soft: one_hot(soft) + (soft - soft)),
+        Mistake(
+            "the wrong one detached",
+            "Your numbers are right, but the gradient is turned round: you detach the soft that is "
+            "added. Detach the one that is subtracted.",
+            lambda soft: one_hot(soft) + (soft.detach() - soft)),
+        Mistake(
+            "the winner's gradient only",
+            "Your numbers are right, but the gradient reaches the largest number of a row alone: "
+            "you multiply with the one-hot row. Add soft minus its detached self instead.",
+            lambda soft: one_hot(soft) * (1 + soft - soft.detach())),
+        Mistake(
             "the smallest",
             "You choose the smallest number of each row. The likeliest code is the largest.",
             lambda soft: one_hot(-soft)),
@@ -402,14 +585,33 @@ def nearest_inputs(n: int, K: int, D: int, size: float = 1.0, away: float = 0.0)
 
 
 def hard_vectors(g: Generator) -> tuple:
-    """Of each pair of codes the second is nearer as the crow flies and the first by another power:
-    along an axis or slanting. A third pair is told apart by more digits than bf16 has; and the
-    last of 40 codes, the others far away, is somebody's nearest."""
-    far = 60 + torch.tensor([3.0, 15.0]) * torch.randn(33, 2, generator=g).clamp(-2.5, 2.5)
+    """Of each pair of codes the second is nearer as the crow flies and the first by another power
+    (along an axis or slanting), with other weights for the two entries, or after the spread is
+    divided out. One pair is told apart by more digits than bf16 has; one vector is 20 away from
+    its code; and the last of many codes, the others far away, is somebody's nearest."""
+    far = 60 + torch.tensor([3.0, 60.0]) * torch.randn(33, 2, generator=g).clamp(-2.5, 2.5)
     pairs = torch.tensor([[0.74, 0.74], [1.0, 0.0], [-20.0, 1.0], [-20.67, 0.67],
-                          [-7.955, -8.0], [-8.04, -8.0], [0.0, -30.0]])
-    z = torch.tensor([[0.0, 0.0], [-20.0, 0.0], [-8.0, -8.0], [0.5, -30.0]])
-    return z[torch.randperm(4, generator=g)], torch.cat([far, pairs])
+                          [-7.955, -8.0], [-8.04, -8.0], [-9.0, 30.0], [-10.0, 30.9],
+                          [-30.0, 61.0], [-29.1, 60.0], [-59.05, -60.95], [-61.0, -60.0],
+                          [-80.0, 0.0], [0.0, -30.0]])
+    z = torch.tensor([[0.0, 0.0], [-20.0, 0.0], [-8.0, -8.0], [-10.0, 30.0], [-30.0, 60.0],
+                      [-60.0, -60.0], [-100.0, 0.0], [0.5, -30.0]])
+    return z[torch.randperm(len(z), generator=g)], torch.cat([far, pairs])
+
+
+def nearest_below(z: Tensor, book: Tensor, start: float) -> Tensor:
+    """As a loop finds it whose best distance starts at a number: 0 where none is smaller."""
+    best, at = differences(z, book).square().sum(dim=2).min(dim=1)
+    return at * (best < start)
+
+
+def nearest_by(distances):
+    """The nearest by other distances (n,K): distances(z, book)."""
+    return lambda z, book: distances(z, book).argmin(dim=1)
+
+
+def squares(x: Tensor) -> Tensor:
+    return x.square().sum(dim=-1)
 
 
 def differences(z: Tensor, book: Tensor) -> Tensor:
@@ -439,6 +641,67 @@ NEAREST = Exercise(
             "You add up the sizes of the differences, |a - b|, which is the way round the blocks. "
             "The distance as the crow flies has their squares.",
             lambda z, book: differences(z, book).abs().sum(dim=2).argmin(dim=1)),
+        Mistake(
+            "the largest entry of the difference",
+            "You compare the largest difference of any entry. The distance as the crow flies has "
+            "the sum of their squares.",
+            nearest_by(lambda z, book: differences(z, book).abs().amax(dim=2))),
+        Mistake(
+            "squared after the sum",
+            "You add up the differences and square, or take the size of, their sum: far above and "
+            "far below make 0. Square each, then add.",
+            nearest_by(lambda z, book: differences(z, book).sum(dim=2).square())),
+        Mistake(
+            "sums in place of differences",
+            "You square the sums z + e. In |z|^2 - 2 z e + |e|^2, the square of the difference, "
+            "the middle term is subtracted.",
+            nearest_by(lambda z, book: squares(z[:, None] + book))),
+        Mistake(
+            "2 forgotten",
+            "In |z|^2 - 2 z e + |e|^2 the dot product stands twice.",
+            nearest_by(lambda z, book: squares(book) - z @ book.mT)),
+        Mistake(
+            "lengths compared",
+            "You compare how long the vectors are. Two of one length can point in any direction: "
+            "square the differences, then add.",
+            nearest_by(lambda z, book: (z.norm(dim=1)[:, None] - book.norm(dim=1)).abs())),
+        Mistake(
+            "the last entry left out",
+            "The last entry of the vectors does not count for you. All D do.",
+            nearest_by(lambda z, book: torch.cdist(z[:, :-1], book[:, :-1]))),
+        Mistake(
+            "the first entry only",
+            "You compare the first entries alone. All D count.",
+            nearest_by(lambda z, book: torch.cdist(z[:, :1], book[:, :1]))),
+        Mistake(
+            "rounded first",
+            "You round the vectors to whole numbers, and those that are near each other become "
+            "one.",
+            nearest_by(lambda z, book: squares(z.round()[:, None] - book.round()))),
+        Mistake(
+            "the last code left out",
+            "You never choose the last code: range(K - 1) ends before it.",
+            lambda z, book: nearest(z, book[:-1])),
+        Mistake(
+            "the first code left out",
+            "You never choose the first code, number 0: range(1, K) begins behind it.",
+            lambda z, book: nearest(z, book[1:]) + 1),
+        Mistake(
+            "exact hits skipped",
+            "You skip distances of 0. A vector that lies on a code is nearest to that code.",
+            nearest_by(lambda z, book: (d := squares(differences(z, book))).masked_fill(
+                d == 0, torch.inf))),
+        Mistake(
+            "the second nearest",
+            "You take the second nearest. No vector is compared with itself here: the smallest "
+            "distance wins.",
+            lambda z, book: torch.cdist(z, book).argsort(dim=1)[:, 1]),
+        *(Mistake(
+            f"a best distance that starts at {start}",
+            f"Your best distance starts at {start}, and where all codes are farther away you keep "
+            "number 0. Start at infinity.",
+            lambda z, book, start=start: nearest_below(z, book, start))
+          for start in (1, 100, 1000)),
         Mistake(
             "differences not squared",
             "You add up the differences with their signs, so that far above and far below make 0. "
@@ -496,10 +759,10 @@ def uneven_codes(g: Generator) -> tuple:
 
 
 def all_codes(g: Generator) -> tuple:
-    """Each at least once, two of them hundreds of times: many rare ones are a choice as well."""
-    K = between(20, 30, g)
-    codes = torch.cat([torch.arange(K), torch.randint(2, (20 * K,), generator=g)])
-    return codes[torch.randperm(21 * K, generator=g)], K
+    """Each at least once, two of them hundreds of times: many rare ones are a choice as well. What
+    stands in front is not like the rest."""
+    K = between(26, 30, g)                                  # one of the two more than 255 times
+    return torch.cat([torch.arange(K), torch.randint(2, (20 * K,), generator=g)]), K
 
 
 def grids_of_codes(g: Generator) -> tuple:
@@ -526,6 +789,24 @@ def with_shares(codes: Tensor, K: int, whole: int) -> float:
     return torch.special.entr(counts(codes, K) / whole).sum().exp().item()
 
 
+def of_shares(measure):
+    """A measure of the shares (K,) in place of the perplexity."""
+    return lambda codes, K: float(measure(counts(codes, K) / codes.numel(), K))
+
+
+def exp_entropy(p: Tensor) -> Tensor:
+    return torch.special.entr(p).sum().exp()
+
+
+def of_counts(n: Tensor) -> float:
+    return exp_entropy(n / n.sum()).item()
+
+
+def row_by_row(codes: Tensor, K: int) -> float:
+    rows = codes.reshape(-1, codes.shape[-1])
+    return sum(perplexity(row, K) for row in rows) / len(rows)
+
+
 PERPLEXITY = Exercise(
     "dvae.perplexity", LESSON, 2, perplexity,
     (uneven_codes, all_codes, grids_of_codes, even_codes, single_code),
@@ -535,6 +816,10 @@ PERPLEXITY = Exercise(
             "This is the entropy in nats. The perplexity is its exp: as many codes, used evenly, "
             "would be as much of a choice.",
             entropy),
+        Mistake(
+            "the entropy in bits",
+            "This is the entropy in bits. The perplexity is 2 to that power.",
+            lambda codes, K: entropy(codes, K) / math.log(2)),
         Mistake(
             "2 to the power of nats",
             "You raise 2 to the power of an entropy in nats. Two belongs to bits: take exp, or "
@@ -556,6 +841,36 @@ PERPLEXITY = Exercise(
             "little to the choice: weigh them by their shares.",
             lambda codes, K: float((counts(codes, K) > 0).sum())),
         Mistake(
+            "the share of codes in use",
+            "You return which share of the alphabet occurs. Weigh the codes by their shares: the "
+            "exponential of the entropy.",
+            of_shares(lambda p, K: (p > 0).double().mean())),
+        Mistake(
+            "K itself",
+            "You return K whatever the codes are. It is the perplexity only where all are used "
+            "equally often.",
+            lambda codes, K: float(K)),
+        Mistake(
+            "K divided by it",
+            "You return exp of the KL to the uniform distribution, K divided by the perplexity. "
+            "Take exp of the entropy alone.",
+            lambda codes, K: K / perplexity(codes, K)),
+        Mistake(
+            "NaN replaced after the sum",
+            "You turn NaN into 0 after the sum, and one unused code takes all the others with it. "
+            "Leave it out before.",
+            of_shares(lambda p, K: (-p * p.log()).sum().nan_to_num().exp())),
+        *(Mistake(
+            f"{eps:g} inside the logarithm",
+            f"You add {eps:g} inside the logarithm, and every rare code is counted wrong. 1e-10 is "
+            "enough against the logarithm of 0, and entr needs none.",
+            of_shares(lambda p, K, eps=eps: (-p * (p + eps).log()).sum().exp()))
+          for eps in (1e-2, 1e-3)),
+        Mistake(
+            "1 added to each count",
+            "You count each code once more than it occurs, the unused ones too. They count as 0.",
+            lambda codes, K: of_counts(counts(codes, K) + 1)),
+        Mistake(
             "NaN for unused codes",
             "A code that never occurs has the share 0, and 0 * ln 0 is NaN on a computer. In an "
             "entropy it counts 0: leave such codes out before the logarithm.",
@@ -570,6 +885,50 @@ PERPLEXITY = Exercise(
             "divided by K",
             "You divide the counts by K. Shares sum to 1: divide by how many codes were written.",
             lambda codes, K: with_shares(codes, K, K)),
+        Mistake(
+            "divided by the number of rows",
+            "You divide by len(codes), which is the number of rows. Shares sum to 1: divide by how "
+            "many codes there are in all, numel().",
+            lambda codes, K: with_shares(codes, K, len(codes))),
+        Mistake(
+            "divided by the length of a row",
+            "You divide by the length of a row. Shares sum to 1: divide by how many codes there "
+            "are in all, numel().",
+            lambda codes, K: with_shares(codes, K, codes.shape[-1])),
+        Mistake(
+            "row by row",
+            "You take the perplexity of each row, and their mean. Count all codes together, in "
+            "whatever shape they come: flatten.",
+            row_by_row),
+        Mistake(
+            "code 0 left out of the sum",
+            "Code 0 is left out of your sum. It is a code as any other.",
+            of_shares(lambda p, K: exp_entropy(p[1:]))),
+        Mistake(
+            "code 0 not counted",
+            "You do not count code 0. It is a code as any other.",
+            lambda codes, K: of_counts(counts(codes, K)[1:]) if codes.any() else 1.0),
+        Mistake(
+            "the last code left out",
+            "The last code, K - 1, is left out: range(K - 1) ends before it.",
+            of_shares(lambda p, K: exp_entropy(p[:-1]))),
+        Mistake(
+            "softmax of the counts",
+            "You make shares of the counts by a softmax. Shares are counts divided by their sum.",
+            lambda codes, K: exp_entropy(counts(codes, K).softmax(dim=0)).item()),
+        Mistake(
+            "counted in 8 bits",
+            "You count in uint8, where 256 is 0 again. Leave the counts in int64.",
+            lambda codes, K: of_counts(counts(codes, K) % 256)),
+        Mistake(
+            "rounded",
+            "You round. Between two whole numbers there are perplexities too.",
+            lambda codes, K: round(perplexity(codes, K))),
+        Mistake(
+            "one over the largest share",
+            "You return one over the largest share. That is another measure of variety: a "
+            "perplexity comes from the entropy.",
+            of_shares(lambda p, K: 1 / p.max())),
         Mistake(
             "one over the sum of squares",
             "You return one over the sum of the squared shares. That is another measure of "

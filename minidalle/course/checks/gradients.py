@@ -41,8 +41,10 @@ def arrives(got, want: Tensor) -> bool:
     return isinstance(got, Tensor) and got.shape == want.shape and bool(got.any())
 
 
-def missing(theirs: Outcome, right: Outcome, names: Sequence[str]) -> str:
-    """What does not come through, in half a sentence; empty if all does."""
+def missing(theirs: Outcome, right: Outcome, names: Sequence[str],
+            felt: Callable = lambda gradient: gradient) -> str:
+    """What does not come through, in half a sentence; empty if all does. `felt` is what of a
+    gradient counts: a linear map."""
     if theirs.error:
         return f"a gradient stops with {theirs.error.short()}"
     pairs = [(name, got, want) for name, got, want
@@ -51,6 +53,6 @@ def missing(theirs: Outcome, right: Outcome, names: Sequence[str]) -> str:
     if lost := [name for name, got, want in pairs if not arrives(got, want)]:
         return f"no gradient reaches {' and '.join(lost)}"
     if wrong := [name for name, got, want in pairs
-                 if not (got - want).abs().max() <= ENOUGH * want.abs().max()]:       # NaN too
+                 if not felt(got - want).abs().max() <= ENOUGH * felt(want).abs().max()]:  # NaN too
         return f"the gradient that reaches {' and '.join(wrong)} is wrong or lacks a part"
     return ""

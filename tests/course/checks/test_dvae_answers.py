@@ -19,12 +19,6 @@ def kl_by_pytorch(log_q):
     return F.kl_div(even, log_q, reduction="none", log_target=True).sum((1, 2))
 
 
-def kl_by_numpy(log_q):
-    log_q = log_q.detach()
-    q = numpy.exp(log_q.double().numpy())
-    return torch.from_numpy((q * (log_q.numpy() + numpy.log(q.shape[2]))).sum((1, 2))).float()
-
-
 def kl_place_by_place(log_q):
     total = torch.zeros(len(log_q))
     for n in range(log_q.size(1)):
@@ -72,7 +66,10 @@ def perplexity_of_used(codes, K):
 
 
 STYLES = [
-    ("kl_to_uniform", kl_by_numpy),
+    ("kl_to_uniform", lambda log_q: log_q.size(1) * numpy.log(log_q.size(2)) - torch.stack(
+        [torch.distributions.Categorical(logits=one).entropy().sum() for one in log_q])),
+    ("kl_to_uniform", lambda log_q: (log_q.exp() * log_q).sum((1, 2)) - (
+        log_q.exp() * -math.log(log_q.size(2))).sum((1, 2))),
     ("kl_to_uniform", kl_by_pytorch),
     ("kl_to_uniform", kl_place_by_place),
     ("kl_to_uniform", lambda log_q: torch.einsum(
@@ -157,10 +154,18 @@ WRONG = [
     ("gumbel_softmax", "one logarithm only", lambda logits, u, tau: F.softmax(
         (logits + (1 / u).log()) / tau, -1)),
     ("gumbel_softmax", None, lambda logits, u, tau: F.gumbel_softmax(logits, tau)),
-    ("gumbel_softmax", None, lambda logits, u, tau: noisy_in_place(
+    ("gumbel_softmax", "u clamped at 0.01", lambda logits, u, tau: noisy_in_place(
         logits, u.clamp(0.01, 0.99), tau)),
-    ("gumbel_softmax", None, lambda logits, u, tau: torch.softmax(
+    ("gumbel_softmax", "u clamped at 1e-05", lambda logits, u, tau: noisy_in_place(
+        logits, u.clamp(1e-5, 1 - 1e-5), tau)),
+    ("gumbel_softmax", "1e-06 added to u", lambda logits, u, tau: F.softmax(
+        (logits - torch.log(-torch.log(u + 1e-6) + 1e-6)) / tau, -1)),
+    ("gumbel_softmax", "noise clamped at 5", lambda logits, u, tau: torch.softmax(
         (logits + (-(-u.log()).log()).clamp(-5, 5)) / tau, -1)),
+    ("gumbel_softmax", "F.softmax without a dim", lambda logits, u, tau: F.softmax(
+        (logits - (-u.log()).log()) / tau, {1: 0, 2: 1, 3: 0}[u.ndim])),    # it warns as it guesses
+    ("gumbel_softmax", None, lambda logits, u, tau: torch.softmax(
+        (logits - u.log().log()) / tau, -1)),
     ("gumbel_softmax", None, lambda logits, u, tau: noisy_in_place(
         logits.clamp(-10, 10), u, tau)),
     ("gumbel_softmax", "no noise", lambda logits, u, tau: noisy_in_place(
@@ -171,7 +176,8 @@ WRONG = [
         (logits - (-u.log()).log()).argmax(-1), u.size(-1)).float()),
     ("gumbel_softmax", "logarithm of a softmax", lambda logits, u, tau: F.log_softmax(
         (logits - (-u.log()).log()) / tau, -1)),
-    ("gumbel_softmax", None, lambda logits, u, tau: noisy_with_eps(logits, u, max(tau, 0.1))),
+    ("gumbel_softmax", "temperature never below 0.1",
+     lambda logits, u, tau: noisy_with_eps(logits, u, max(tau, 0.1))),
     ("gumbel_softmax", None, lambda logits, u, tau: noisy_with_eps(logits, u, min(tau, 1.0))),
     ("straight_through", "rounded", lambda soft: (soft > 0.5).float()),
     ("straight_through", "one-hot of whole numbers",
@@ -197,9 +203,22 @@ WRONG = [
         [book[(book - row).norm(dim=1).argmin()] for row in z])),
     ("nearest", "the nearest vector for each code", lambda z, book: torch.stack(
         [(z - code).norm(dim=1).argmin() for code in book])),
-    ("nearest", None, lambda z, book: torch.cdist(z, book).argsort(1)[:, 1]),
-    ("nearest", None, lambda z, book: torch.cdist(z, book, p=math.inf).argmin(1)),
-    ("nearest", None, lambda z, book: torch.cdist(z, book[:-1]).argmin(1)),
+    ("nearest", "the second nearest", lambda z, book: torch.cdist(z, book).argsort(1)[:, 1]),
+    ("nearest", "the largest entry of the difference",
+     lambda z, book: torch.cdist(z, book, p=math.inf).argmin(1)),
+    ("nearest", "the last code left out", lambda z, book: torch.cdist(z, book[:-1]).argmin(1)),
+    ("nearest", "squared after the sum",
+     lambda z, book: (z.sum(1)[:, None] - book.sum(1)).abs().argmin(1)),
+    ("nearest", "a best distance that starts at 100", lambda z, book: torch.tensor(
+        [min((math.dist(row, code) ** 2, k) for k, code in enumerate(book.tolist()))[1]
+         if min(math.dist(row, code) for code in book.tolist()) < 10 else 0
+         for row in z.tolist()])),
+    ("nearest", None, lambda z, book: torch.cdist(z, book, p=4).argmin(1)),
+    ("nearest", None, lambda z, book: torch.cdist(z / book.std(0), book / book.std(0)).argmin(1)),
+    ("nearest", None, lambda z, book: ((z[:, None] - book).square() * torch.arange(
+        1, z.size(1) + 1)).sum(2).argmin(1)),
+    ("nearest", None, lambda z, book: ((z[:, None] - book).square() * torch.arange(
+        z.size(1), 0, -1)).sum(2).argmin(1)),
     ("nearest", None, lambda z, book: torch.cdist(z, book, p=3).argmin(1)),
     ("nearest", None, lambda z, book: torch.cdist(z, book[:13]).argmin(1)),
     ("nearest", None, lambda z, book: torch.cdist(
@@ -213,10 +232,14 @@ WRONG = [
     ("perplexity", "NaN for unused codes", lambda codes, K: torch.exp(-sum(
         p * p.log() for p in F.one_hot(codes.flatten(), K).float().mean(0)))),
     ("perplexity", "as a share of K", lambda codes, K: perplexity_of_used(codes, K) / K),
-    ("perplexity", None, lambda codes, K: float(K)),
+    ("perplexity", "K itself", lambda codes, K: float(K)),
+    ("perplexity", "row by row", lambda codes, K: rowwise(codes.view(-1, codes.size(-1)), K)),
+    ("perplexity", "counted in 8 bits", lambda codes, K: torch.special.entr(
+        (n := F.one_hot(codes.flatten(), K).sum(0).to(torch.uint8)) / n.sum()).sum().exp()),
     ("perplexity", None, rowwise),
+    ("perplexity", None, lambda codes, K: perplexity_of_used(codes.flatten()[:100], K)),
     ("perplexity", None, lambda codes, K: torch.tensor([perplexity_of_used(codes, K)])),
-    ("perplexity", None, lambda codes, K: perplexity_of_used(codes[codes > 0], K)
+    ("perplexity", "code 0 not counted", lambda codes, K: perplexity_of_used(codes[codes > 0], K)
      if codes.any() else 1.0),
 ]
 
@@ -232,11 +255,7 @@ def test_wrong_answers_never_pass_and_known_mistakes_have_their_name(name, mista
 
 HARD = [
     ("no gradient reaches soft", lambda soft: torch.eye(soft.size(-1))[soft.argmax(-1)]),
-    ("no gradient reaches soft", lambda soft: torch.eye(soft.size(-1))[soft.argmax(-1)]
-     + soft - soft),
     ("no gradient reaches soft", lambda soft: straight_by_scatter(soft.detach())),
-    ("reaches soft is wrong", lambda soft: torch.eye(soft.size(-1))[soft.argmax(-1)]
-     + soft.detach() - soft),
     ("reaches soft is wrong", lambda soft: torch.eye(soft.size(-1))[soft.argmax(-1)]
      + 2 * (soft - soft.detach())),
 ]
@@ -249,7 +268,31 @@ def test_one_hot_rows_that_cut_the_gradient_off_or_turn_it_are_told_so(words, fu
         assert verdict.state == "detached" and words in verdict.message
 
 
+CANCELLED = [
+    ("detach forgotten", lambda soft: torch.eye(soft.size(-1))[soft.argmax(-1)] + soft - soft),
+    ("detach forgotten", lambda soft: soft - soft.clone() + straight_by_scatter(soft).detach()),
+    ("the wrong one detached", lambda soft: torch.eye(soft.size(-1))[soft.argmax(-1)]
+     + soft.detach() - soft),
+    ("the winner's gradient only", lambda soft: (soft - soft.detach() + 1)
+     * torch.eye(soft.size(-1))[soft.argmax(-1)]),
+]
+
+
+@pytest.mark.parametrize("mistake, function", CANCELLED)
+def test_right_rows_whose_gradient_cancels_or_is_turned_are_told_by_the_name_of_it(
+        mistake, function):
+    """What is cancelled was never cut off, and .detach() is what lacks."""
+    for seed in SEEDS:
+        verdict = judge("dvae.straight_through", function, seed)
+        assert verdict.mistake == mistake and "cut" not in verdict.message
+
+
 CUT = [
+    ("kl_to_uniform", lambda log_q: kl_by_pytorch(log_q.detach())),
+    ("kl_to_uniform", torch.no_grad()(kl_place_by_place)),
+    ("kl_to_uniform", lambda log_q: torch.tensor([kl_by_pytorch(one[None]) for one in log_q])),
+    ("kl_to_uniform", lambda log_q: torch.from_numpy(kl_by_pytorch(log_q).detach().numpy())),
+    ("kl_to_uniform", lambda log_q: 2 * kl_by_pytorch(log_q) - kl_by_pytorch(log_q).detach()),
     ("gumbel_softmax", lambda logits, u, tau: noisy_in_place(logits.detach(), u, tau)),
     ("gumbel_softmax", torch.no_grad()(noisy_in_place)),
     ("gumbel_softmax", lambda logits, u, tau: torch.from_numpy(
@@ -261,6 +304,17 @@ CUT = [
 def test_right_numbers_through_which_nothing_is_learnt_are_told_so(name, function):
     for seed in SEEDS:
         assert judge(f"dvae.{name}", function, seed).state == "detached"
+
+
+@pytest.mark.parametrize("learnt", [True, False])
+def test_the_kl_may_have_any_gradient_that_is_the_same_behind_a_log_softmax(learnt):
+    """N ln K and the sum of q ln K are equal; with q detached nothing is left of the slope."""
+    def kl(log_q):
+        q = log_q.exp() if learnt else log_q.exp().detach()
+        return (q * (log_q + math.log(log_q.size(2)))).sum((1, 2))
+    for seed in SEEDS:
+        verdict = judge("dvae.kl_to_uniform", kl, seed)
+        assert verdict.passed if learnt else verdict.mistake == "the weights detached"
 
 
 # ---- the inputs
