@@ -26,9 +26,10 @@ def images(pixels: Tensor) -> Tensor:
 
 
 def images_inputs(g: Generator) -> tuple:
-    """Sizes differ from call to call; black and white are among the pixels."""
-    B, H, W = (int(torch.randint(low, low + 4, (), generator=g)) for low in (1, 2, 3))
-    pixels = torch.randint(256, (B, H, W, 3), generator=g, dtype=torch.uint8)
+    """Sizes differ from call to call, and none is square or three; black and white are among the
+    pixels."""
+    B, H, wider = (int(torch.randint(n, (), generator=g)) for n in (4, 3, 3))
+    pixels = torch.randint(256, (1 + B, 4 + H, 5 + H + wider, 3), generator=g, dtype=torch.uint8)
     pixels[0, 0, 0], pixels[-1, -1, -1] = 0, 255
     return (pixels,)
 
@@ -44,9 +45,22 @@ def every_byte(g: Generator) -> tuple:
     return (torch.arange(256, dtype=torch.uint8).view(1, 16, 16, 1).expand(-1, -1, -1, 3).clone(),)
 
 
+def in_order(name: str, shape: str, *order: int) -> Mistake:
+    """The dimensions put in this order."""
+    return Mistake(
+        name, f"Your shape is {shape}. permute takes, for each place of the answer, the dimension "
+        "of pixels that comes there: batch, colours, height, width (section 1).",
+        lambda pixels: pixels.permute(order) / 127.5 - 1)
+
+
 def stretched(pixels: Tensor) -> Tensor:
     x = pixels.permute(0, 3, 1, 2).float()
     return 2 * (x - x.min()) / (x.max() - x.min()) - 1
+
+
+def standardised(pixels: Tensor) -> Tensor:
+    x = pixels.permute(0, 3, 1, 2).float()
+    return (x - x.mean()) / x.std()
 
 
 IMAGES = Exercise(
@@ -116,6 +130,59 @@ IMAGES = Exercise(
             "dark turned bright",
             "Your sign is turned: black comes out as 1 and white as -1, a negative (section 1).",
             lambda pixels: -images(pixels)),
+        in_order("height and width moved, colours not yet in place", "(B,W,3,H)", 0, 2, 3, 1),
+        in_order("colours between height and width", "(B,H,3,W)", 0, 1, 3, 2),
+        in_order("colours before the batch", "(3,B,H,W)", 3, 0, 1, 2),
+        Mistake(
+            "from 0 to 2",
+            "Your picture lies in [0, 2]. Subtract 1, so that black is -1 and white is 1 "
+            "(section 1).",
+            lambda pixels: images(pixels) + 1),
+        Mistake(
+            "divided by 126.5",
+            "You subtract from the divisor, p / (127.5 - 1). Divide by 127.5 first, and subtract 1 "
+            "from what comes out (section 1).",
+            lambda pixels: pixels.permute(0, 3, 1, 2) / (127.5 - 1)),
+        Mistake(
+            "a divisor of 128 round the middle",
+            "You subtract 127.5 and divide by 128, so that black is -0.996 and not -1. Divide by "
+            "127.5, too (section 1).",
+            lambda pixels: (pixels.permute(0, 3, 1, 2) - 127.5) / 128),
+        Mistake(
+            "divided without a rest",
+            "You divide by //, and only -1, 0 and 1 are left. / keeps what lies between them "
+            "(section 1).",
+            lambda pixels: pixels.permute(0, 3, 1, 2) // 127.5 - 1),
+        Mistake(
+            "rounded",
+            "You round to whole numbers, and only -1, 0 and 1 are left. The numbers stay floats "
+            "(section 1).",
+            lambda pixels: images(pixels).round()),
+        Mistake(
+            "the way back",
+            "You compute 127.5 (x + 1), which makes bytes of numbers. Here bytes come in: "
+            "p / 127.5 - 1 (section 1).",
+            lambda pixels: 127.5 * (pixels.permute(0, 3, 1, 2) + 1.0)),
+        Mistake(
+            "still from 0 to 255",
+            "You only move the colours. The numbers are still those of the bytes: bring them to "
+            "[-1, 1] (section 1).",
+            lambda pixels: pixels.permute(0, 3, 1, 2).float()),
+        Mistake(
+            "standardised",
+            "You subtract the mean of these pixels and divide by their spread, so that a byte "
+            "means something else in each batch. Black is always -1, white always 1 (section 1).",
+            standardised),
+        Mistake(
+            "divided by the brightest",
+            "You divide by the brightest byte of the batch. Only 255 is 1, also in a batch that "
+            "does not hold it (section 1).",
+            lambda pixels: pixels.permute(0, 3, 1, 2) / pixels.max() * 2 - 1),
+        Mistake(
+            "upside down",
+            "Your picture stands on its head. Height stays as it is: the first row is the top one "
+            "(section 1).",
+            lambda pixels: images(pixels.flip(1))),
     ), "colours first, black at -1 and white at 1")
 
 
@@ -145,6 +212,12 @@ def compose_threes(g: Generator) -> tuple:
     """Three pictures of 3 x 3 pixels: every wrong broadcast fits, and only the values tell."""
     ink, paper = 2 * torch.rand(2, 3, 3, generator=g) - 1
     return torch.rand(3, 3, 3, generator=g), ink, paper
+
+
+def painted(paper_share, ink_share):
+    """Paper and ink, each with a share of its own that is computed from the mask."""
+    return lambda mask, ink, paper: (paper_share(mask[:, None]) * paper[:, :, None, None]
+                                     + ink_share(mask[:, None]) * ink[:, :, None, None])
 
 
 COMPOSE = Exercise(
@@ -214,6 +287,58 @@ COMPOSE = Exercise(
             "Your shape is (B,H,W,3). Put the colours in front: ink as (B,3,1,1), mask as "
             "(B,1,H,W) (section 2).",
             lambda mask, ink, paper: compose(mask, ink, paper).permute(0, 2, 3, 1)),
+        Mistake(
+            "viewed in place of permuted",
+            "You paint with the colours last, and a view (or reshape) then scrambles them: it "
+            "keeps the order in memory. Move the dimension with permute, or begin with (B,3,1,1) "
+            "(section 2).",
+            lambda mask, ink, paper: compose(mask, ink, paper).permute(0, 2, 3, 1).reshape(
+                len(mask), 3, *mask.shape[1:])),
+        Mistake(
+            "the difference turned round",
+            "You move from the paper away from the ink: paper + mask * (paper - ink). The way "
+            "leads to the ink, ink - paper (section 2).",
+            painted(lambda m: 1 + m, lambda m: -m)),
+        Mistake(
+            "ink subtracted",
+            "You subtract the ink. Both are added, each with its share: mask, and 1 - mask "
+            "(section 2).",
+            painted(lambda m: 1 - m, lambda m: -m)),
+        Mistake(
+            "mask - 1",
+            "Your paper has the share mask - 1, which is negative, and its colours are turned "
+            "round. It is 1 - mask (section 2).",
+            painted(lambda m: m - 1, lambda m: m)),
+        Mistake(
+            "the mask on both",
+            "Ink and paper both get the mask, and where it is 0 nothing is painted. The share of "
+            "the paper is 1 - mask (section 2).",
+            painted(lambda m: m, lambda m: m)),
+        Mistake(
+            "the mask divided by 255",
+            "You divide the mask by 255, but it lies in [0, 1] already: your ink is hardly seen "
+            "(section 2).",
+            lambda mask, ink, paper: compose(mask / 255, ink, paper)),
+        Mistake(
+            "the mask squared",
+            "The mask comes in twice, as if squared, and soft edges get too thin. A mask of 0.5 is "
+            "half ink and half paper (section 2).",
+            lambda mask, ink, paper: compose(mask ** 2, ink, paper)),
+        Mistake(
+            "only full ink counts",
+            "You turn the mask into whole numbers, and only where it is 1 is there ink. A mask of "
+            "0.3 gives 0.3 ink and 0.7 paper (section 2).",
+            lambda mask, ink, paper: compose(mask.floor(), ink, paper)),
+        Mistake(
+            "one mask for the whole batch",
+            "You paint every picture through the mask of the first one. Picture b has mask[b] "
+            "(section 2).",
+            lambda mask, ink, paper: compose(mask[:1].expand_as(mask), ink, paper)),
+        Mistake(
+            "from 0 to 1",
+            "You bring the picture to [0, 1]. The colours come in [-1, 1], and so does the answer "
+            "(section 2).",
+            lambda mask, ink, paper: (compose(mask, ink, paper) + 1) / 2),
     ), "ink through the mask, paper elsewhere, soft edges kept")
 
 
@@ -224,14 +349,22 @@ def parse(caption: str) -> tuple[int, int, int]:
     return WORDS.parse(caption)
 
 
-def caption_inputs(template: int, digits: range, colours: tuple[str, str]):
-    """Captions of one template, with one of these digits, and these colours in either order."""
-    def inputs(g: Generator) -> tuple:
-        two = [list(COLOURS).index(name) for name in colours]
-        ink, paper = (two[i] for i in torch.randperm(2, generator=g).tolist())
-        digit = digits[int(torch.randint(len(digits), (), generator=g))]
-        return (WORDS.caption((digit, ink, paper), template),)
-    return inputs
+def word_and_numeral(digit: int) -> tuple:
+    """Two kinds of captions: with this digit as a word, and as a numeral. Over all digits, each
+    colour is an ink and a paper, and each template has its turn."""
+    def inputs(template, place, colour):
+        def one(g: Generator) -> tuple:
+            colours = drawn_colours(place, colour % len(COLOURS), g)
+            return (WORDS.caption((digit, *colours), template),)
+        return one
+    return inputs(digit % 2 * 2, 0, digit), inputs(3 - digit % 2 * 2, 1, digit + 3)
+
+
+def drawn_colours(place: int, colour: int, g: Generator) -> list[int]:
+    """Ink and paper: this colour in the one place, and another in the other."""
+    colours = 2 * [colour]
+    colours[1 - place] = (colour + int(torch.randint(1, 8, (), generator=g))) % len(COLOURS)
+    return colours
 
 
 def said(caption: str):
@@ -239,14 +372,13 @@ def said(caption: str):
     return lambda g: (caption,)
 
 
-# Each check holds every colour, zero as a word and as a numeral, black as ink and as paper (whose
-# numbers are 0, and so False), and "one", in which there is an "on".
+# Each check holds every digit as a word and as a numeral, every colour as ink and as paper, black
+# among them (whose number is 0, and so False), "one", in which there is an "on", and equal colours.
 CAPTIONS = (
-    caption_inputs(0, range(10), ("red", "green")),
-    caption_inputs(1, range(1, 10), ("blue", "yellow")),
-    caption_inputs(2, range(1), ("pink", "cyan")),
+    *(inputs for digit in range(10) for inputs in word_and_numeral(digit)),
     said("a black 0 on white paper"),
-    said("a white one on black"))
+    said("a white one on black"),
+    said("a red seven on red"))
 
 
 def parse_with(change):
@@ -262,6 +394,23 @@ def colours_in_order(caption):
 def paper_first_if_named(caption, digit, ink, paper):
     first, second = colours_in_order(caption)
     return (digit, second, first) if "paper" in caption else (digit, first, second)
+
+
+def paper_first_if_comma(caption, digit, ink, paper):
+    first, second = colours_in_order(caption)
+    return (digit, second, first) if "," in caption else (digit, first, second)
+
+
+def colours_as_in_the_list(caption):
+    """Whichever of COLOURS occur, in the order of COLOURS: the first and the last of them."""
+    found = sorted(colours_in_order(caption))
+    return found[0], found[-1]
+
+
+def turned_if_paper_first(caption, digit, ink, paper):
+    first, second = colours_as_in_the_list(caption)
+    turned = caption.split()[1] == "paper,"
+    return (digit, second, first) if turned else (digit, first, second)
 
 
 def first_colour_is_ink(caption, digit, ink, paper):
@@ -321,6 +470,44 @@ PARSE = Exercise(
             "or COLOURS (section 3).",
             parse_with(lambda caption, digit, ink, paper:
                        (DIGITS[digit], list(COLOURS)[ink], list(COLOURS)[paper]))),
+        Mistake(
+            "a comma taken for paper first",
+            "You take the first colour for the paper wherever there is a comma. In \"the digit 7 "
+            "in red, blue background\" it is the ink (section 3).",
+            parse_with(paper_first_if_comma)),
+        Mistake(
+            "colours in the order of COLOURS",
+            "You go through COLOURS and ask which of them occur, so that they come in the order of "
+            "that list. Go through the words of the caption (section 3).",
+            parse_with(lambda caption, digit, ink, paper:
+                       (digit, *colours_as_in_the_list(caption)))),
+        Mistake(
+            "colours in the order of COLOURS, then turned",
+            "You go through COLOURS and ask which of them occur, so that they come in the order of "
+            "that list. Go through the words of the caption (section 3).",
+            parse_with(turned_if_paper_first)),
+        Mistake(
+            "ink, digit, paper",
+            "You give ink, digit, paper, as they stand in \"a red seven on blue\". The order of "
+            "the answer is digit, ink, paper (section 3).",
+            parse_with(lambda caption, digit, ink, paper: (ink, digit, paper))),
+        Mistake(
+            "paper, ink, digit",
+            "You give the factors from the last to the first. The order is digit, ink, paper "
+            "(section 3).",
+            parse_with(lambda caption, digit, ink, paper: (paper, ink, digit))),
+        Mistake(
+            "numerals taken for 0",
+            "You know the digits as words only, and take every numeral for 0. Two of the templates "
+            "write \"7\": int(word) where word.isdigit() (section 3).",
+            parse_with(lambda caption, digit, ink, paper:
+                       (digit if DIGITS[digit] in caption.split() else 0, ink, paper))),
+        Mistake(
+            "words taken for 0",
+            "You know the digits as numerals only, and take every word for 0. Two of the templates "
+            "write \"seven\": its place in DIGITS is 7 (section 3).",
+            parse_with(lambda caption, digit, ink, paper:
+                       (digit if str(digit) in caption.split() else 0, ink, paper))),
     ), "the factors of every template, whichever colour comes first")
 
 
@@ -349,6 +536,11 @@ def three_rows(g: Generator) -> tuple:
     return (torch.tensor([[7, 0, 1], [2, 5, 0], [2, 2, 2]]),)
 
 
+def one_row(g: Generator) -> tuple:
+    """A single row, held out: the answer is still a row of answers."""
+    return (torch.tensor([[4, 3, 1]]),)
+
+
 def rule(*weights: int):
     return lambda factors: (factors * torch.tensor(weights)).sum(dim=-1) % 10 == 0
 
@@ -359,7 +551,7 @@ def weighted(factors: Tensor) -> Tensor:
 
 UNSEEN = Exercise(
     "data.is_unseen", LESSON, 1, is_unseen, (
-        unseen_inputs, every_combination, three_rows), (
+        unseen_inputs, every_combination, three_rows, one_row), (
         Mistake(
             "seen in place of unseen",
             "Your answer is turned round: nine tenths are held out. The rule names the unseen "
@@ -372,8 +564,8 @@ UNSEEN = Exercise(
             rule(1, 3, 1)),
         Mistake(
             "without weights",
-            "You add the factors as they are. The weights 1, 1 and 3 spread the holes over all "
-            "digits and colours (section 5).",
+            "All three factors weigh the same with you. The weights are 1, 1 and 3, and the 3 "
+            "belongs to the paper alone (section 5).",
             rule(1, 1, 1)),
         Mistake(
             "the first rule of this course",
@@ -408,7 +600,7 @@ UNSEEN = Exercise(
             "rows in place of columns",
             "You add the first three rows. A row is one combination; its digit is factors[:, 0] "
             "(section 5).",
-            lambda factors: data.is_unseen(factors.T[:, :3])),
+            lambda factors: (factors[0] + factors[1] + 3 * factors[2]) % 10 == 0),
         Mistake(
             "the digit forgotten",
             "You leave out the digit, and so whole pairs of colours are held out. Only the "
@@ -418,6 +610,43 @@ UNSEEN = Exercise(
             "the remainder itself",
             "You return the remainder, a number from 0 to 9. Ask whether it is 0 (section 5).",
             lambda factors: weighted(factors) % 10),
+        Mistake(
+            "only a row of zeros",
+            "You hold out nothing but 0, 0, 0. In digit + ink + 3 * paper % 10 the remainder is "
+            "that of the last part alone: put brackets round the whole sum, then % (section 5).",
+            lambda factors: factors[:, 0] + factors[:, 1] + 3 * factors[:, 2] % 10 == 0),
+        Mistake(
+            "how often ten goes in",
+            "You ask whether ten goes into the sum 0 times (//): that holds for all sums below "
+            "ten. Ask whether nothing is left, with % (section 5).",
+            lambda factors: weighted(factors) // 10 == 0),
+        Mistake(
+            "the ink forgotten",
+            "You leave out the ink. The sum is digit + ink + 3 paper (section 5).",
+            rule(1, 0, 3)),
+        Mistake(
+            "the paper forgotten",
+            "You leave out the paper. The sum is digit + ink + 3 paper (section 5).",
+            rule(1, 1, 0)),
+        Mistake(
+            "the paper subtracted",
+            "You subtract the paper. The sum is digit + ink + 3 paper (section 5).",
+            rule(1, 1, -3)),
+        Mistake(
+            "equal colours counted as unseen",
+            "You also hold out rows whose ink is the paper. The rule says nothing of them: ask for "
+            "the sum alone (section 5).",
+            lambda factors: data.is_unseen(factors) | (factors[:, 1] == factors[:, 2])),
+        Mistake(
+            "the sum 30 forgotten",
+            "You leave out the sum 30. Sums reach 37, and 30 is divisible by ten, too "
+            "(section 5).",
+            lambda factors: data.is_unseen(factors) & (weighted(factors) < 30)),
+        Mistake(
+            "nothing is unseen",
+            "You say False of every row. That is right nine times in ten, and of no unseen one "
+            "(section 5).",
+            lambda factors: torch.zeros(len(factors), dtype=torch.bool)),
     ), "a tenth of all combinations, by the rule")
 
 

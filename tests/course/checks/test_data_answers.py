@@ -79,6 +79,34 @@ def without(colour):
     return parse
 
 
+def misread(number, as_word):
+    """One digit is wrong, and only where it is a word, or only where it is a numeral."""
+    def parse(caption):
+        digit, ink, paper = by_the_comma(caption)
+        wrong = digit == number and as_word == (DIGITS[number] in caption)
+        return (digit + 1) % 10 if wrong else digit, ink, paper
+    return parse
+
+
+def miscoloured(number, place):
+    """One colour is wrong, and only as the ink, or only as the paper."""
+    def parse(caption):
+        factors = list(by_the_comma(caption))
+        factors[place] = (number + 1) % 8 if factors[place] == number else factors[place]
+        return factors
+    return parse
+
+
+def listed(caption):
+    found = [i for i, name in enumerate(NAMES) if name in caption]
+    return found[0], found[-1]
+
+
+def equal_colours_once(caption):
+    digit, ink, paper = by_the_comma(caption)
+    return (digit, ink, paper) if ink != paper else (digit, ink)
+
+
 # ---- pictures
 
 def looped(mask, ink, paper):
@@ -138,13 +166,27 @@ WRONG = [                      # (exercise, its mistake's name or None, what som
     ("images", None, lambda p: (p.movedim(3, 1) / 127.5 - 1)[:1]),
     ("images", None, lambda p: (p.movedim(3, 1) / 127.5 - 1).squeeze(0)),
     ("images", None, lambda p: (p.movedim(3, 1) / 127.5 - 1).round(decimals=2)),
-    ("images", None, lambda p: p.movedim(3, 1) / p.max() * 2 - 1),
-    ("images", None, lambda p: (p.movedim(3, 1) / 127.5 - 1).flip(2)),
+    ("images", "divided by the brightest", lambda p: p.movedim(3, 1) / p.max() * 2 - 1),
+    ("images", "upside down", lambda p: (p.movedim(3, 1) / 127.5 - 1).flip(2)),
     ("images", None, lambda p: (p.movedim(3, 1) / 127.5 - 1).clamp(-0.99, 0.99)),
     ("images", None, lambda p: (p.movedim(3, 1) / 127.5 - 1).byte()),
-    ("images", None, lambda p: p.movedim(3, 1) // 127.5 - 1),
+    ("images", "divided without a rest", lambda p: p.movedim(3, 1) // 127.5 - 1),
     ("images", None, lambda p: (p.movedim(3, 1) / 127.5 - 1).numpy()),
-    ("images", None, lambda p: (p.movedim(3, 1).float() - p.float().mean()) / p.float().std()),
+    ("images", "standardised",
+     lambda p: (p.movedim(3, 1).float() - p.float().mean()) / p.float().std()),
+    ("images", "height and width moved, colours not yet in place",
+     lambda p: p.movedim(1, 3) / 127.5 - 1),
+    ("images", "colours between height and width", lambda p: p.transpose(2, 3) / 127.5 - 1),
+    ("images", "colours before the batch", lambda p: p.movedim(3, 0) / 127.5 - 1),
+    ("images", "from 0 to 2", lambda p: p.movedim(3, 1).float().div(127.5)),
+    ("images", "divided by 126.5", lambda p: p.movedim(3, 1) / 126.5),
+    ("images", "a divisor of 128 round the middle",
+     lambda p: p.movedim(3, 1).float().sub(127.5).div(128)),
+    ("images", "rounded", lambda p: torch.round(p.movedim(3, 1) / 127.5 - 1)),
+    ("images", "the way back", lambda p: 127.5 * p.movedim(3, 1).float() + 127.5),
+    ("images", "still from 0 to 255", lambda p: p.movedim(3, 1) * 1.0),
+    ("images", None, lambda p: p.movedim(3, 1).reshape(len(p), 3, p.shape[1], -1)[
+        ..., :p.shape[1]] / 127.5 - 1),
     ("images", None, lambda p: p.movedim(3, 1).reshape(2, 3, 6, 4) / 127.5 - 1),
     ("compose", "ink and paper exchanged",
      lambda m, i, p: looped(m, p, i)),
@@ -156,7 +198,7 @@ WRONG = [                      # (exercise, its mistake's name or None, what som
     ("compose", "height and width exchanged", lambda m, i, p: looped(m.mT, i, p)),
     ("compose", None, broadcast),
     ("compose", None, colours_turned),
-    ("compose", None, lambda m, i, p: looped(m ** 2, i, p)),
+    ("compose", "the mask squared", lambda m, i, p: looped(m * m, i, p)),
     ("compose", None, lambda m, i, p: looped(m / m.max(), i, p)),
     ("compose", None, lambda m, i, p: looped((m - m.min()) / (m.max() - m.min()), i, p)),
     ("compose", None, lambda m, i, p: looped((m > 0.25) * 1.0, i, p)),
@@ -165,6 +207,18 @@ WRONG = [                      # (exercise, its mistake's name or None, what som
     ("compose", None, lambda m, i, p: looped(m, i, p[:1].expand_as(p))),
     ("compose", None, lambda m, i, p: looped(m, i.roll(1, 0), p)),
     ("compose", None, lambda m, i, p: looped(m, i, p).mean(1, keepdim=True).expand(-1, 3, -1, -1)),
+    ("compose", "viewed in place of permuted",
+     lambda m, i, p: looped(m, i, p).movedim(1, 3).reshape(len(m), 3, *m.shape[1:])),
+    ("compose", "the difference turned round",
+     lambda m, i, p: p[..., None, None] + m[:, None] * (p - i)[..., None, None]),
+    ("compose", "ink subtracted", lambda m, i, p: looped(m, -i, p)),
+    ("compose", "mask - 1", lambda m, i, p: looped(m, i, -p)),
+    ("compose", "the mask on both", lambda m, i, p: m[:, None] * (i + p)[..., None, None]),
+    ("compose", "the mask divided by 255", lambda m, i, p: looped(m / 255, i, p)),
+    ("compose", "only full ink counts", lambda m, i, p: looped(m.int().float(), i, p)),
+    ("compose", "one mask for the whole batch", lambda m, i, p: looped(m[:1].repeat(
+        len(m), 1, 1), i, p)),
+    ("compose", "from 0 to 1", lambda m, i, p: looped(m, i, p) * 0.5 + 0.5),
     ("parse", "the first colour is the ink", lambda c: (digit_of(c), *colours_of(c))),
     ("parse", "the word paper taken for paper first",
      lambda c: (digit_of(c), *colours_of(c)[::-1 if "paper" in c else 1])),
@@ -173,13 +227,23 @@ WRONG = [                      # (exercise, its mistake's name or None, what som
     ("parse", None, split_at_on),
     ("parse", None, truthy),
     ("parse", None, truthy_ink),
-    ("parse", None, words_only),
-    ("parse", None, numerals_only),
+    ("parse", "numerals taken for 0", words_only),
+    ("parse", "words taken for 0", numerals_only),
+    ("parse", "a comma taken for paper first",
+     lambda c: (digit_of(c), *colours_of(c)[::-1 if "," in c else 1])),
+    ("parse", "colours in the order of COLOURS", lambda c: (digit_of(c), *listed(c))),
+    ("parse", "colours in the order of COLOURS, then turned",
+     lambda c: (digit_of(c), *listed(c)[::-1 if c.split()[1] == "paper," else 1])),
+    ("parse", "ink, digit, paper", lambda c: tuple(by_the_comma(c)[k] for k in (1, 0, 2))),
+    ("parse", "paper, ink, digit", lambda c: by_the_comma(c)[::-1]),
+    ("parse", None, equal_colours_once),
     ("parse", None, lambda c: " ".join(map(str, by_the_comma(c)))),
     ("parse", None, lambda c: torch.tensor(by_the_comma(c))),
     ("parse", None, lambda c: (7, 2, 4)),
     ("parse", None, lambda c: (digit_of(c), *colours_of(c)[:1])),
     *[("parse", None, without(colour)) for colour in NAMES[1:]],
+    *[("parse", None, misread(digit, as_word)) for digit in range(10) for as_word in (True, False)],
+    *[("parse", None, miscoloured(i, place)) for i in range(8) for place in (1, 2)],
     ("is_unseen", "the first rule of this course",
      lambda f: (f[:, 0] + 3 * f[:, 1] + 4 * f[:, 2]) % 10 == 0),
     ("is_unseen", "ink and paper exchanged",
@@ -191,7 +255,18 @@ WRONG = [                      # (exercise, its mistake's name or None, what som
     ("is_unseen", "seen in place of unseen", lambda f: (weighted(f) % 10).bool()),
     ("is_unseen", "the sum 0 forgotten",
      lambda f: torch.isin(weighted(f), torch.tensor([10, 20, 30]))),
-    ("is_unseen", None, lambda f: torch.isin(weighted(f), torch.tensor([0, 10, 20]))),
+    ("is_unseen", "the sum 30 forgotten",
+     lambda f: torch.isin(weighted(f), torch.tensor([0, 10, 20]))),
+    ("is_unseen", "only a row of zeros",
+     lambda f: f[:, 0] + f[:, 1] + (3 * f[:, 2]) % 10 == 0),
+    ("is_unseen", "how often ten goes in", lambda f: weighted(f) < 10),
+    ("is_unseen", "the ink forgotten", lambda f: (f[:, 0] + 3 * f[:, 2]) % 10 == 0),
+    ("is_unseen", "the paper forgotten", lambda f: f[:, :2].sum(1) % 10 == 0),
+    ("is_unseen", "the paper subtracted", lambda f: (weighted(f) - 6 * f[:, 2]) % 10 == 0),
+    ("is_unseen", "equal colours counted as unseen",
+     lambda f: (weighted(f) % 10 == 0) | f[:, 1].eq(f[:, 2])),
+    ("is_unseen", "nothing is unseen", lambda f: f[:, 0] < 0),
+    ("is_unseen", None, lambda f: (weighted(f) % 10 == 0).squeeze()),
     ("is_unseen", None, lambda f: torch.isin(weighted(f), torch.tensor([10, 20]))),
     ("is_unseen", None, lambda f: weighted(f) % 9 == 0),
     ("is_unseen", None, lambda f: (weighted(f) % 10 == 0).long()),
@@ -200,7 +275,7 @@ WRONG = [                      # (exercise, its mistake's name or None, what som
     ("is_unseen", None, lambda f: f[weighted(f) % 10 == 0]),
     ("is_unseen", None, lambda f: bool((weighted(f) % 10 == 0).any())),
     ("is_unseen", None, lambda f: torch.arange(len(f)) % 10 == 0),
-    ("is_unseen", None, lambda f: (f % 10 == 0).all(1)),
+    ("is_unseen", "only a row of zeros", lambda f: (f % 10 == 0).all(1)),
 ]
 
 

@@ -137,7 +137,7 @@ def parse(caption):
     words = re.findall(r"\w+", caption)
     paper = next(words[i + step] for mark, step in (("on", 1), ("background", -1), ("paper", -1))
                  for i, word in enumerate(words) if word == mark)
-    ink = next(word for word in words if word in COLOURS and word != paper)
+    ink = next((word for word in words if word in COLOURS and word != paper), paper)
     digit = next(int(w) if w.isdigit() else DIGITS.index(w) for w in words
                  if w.isdigit() or w in DIGITS)
     return digit, list(COLOURS).index(ink), list(COLOURS).index(paper)
