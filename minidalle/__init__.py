@@ -24,6 +24,8 @@ width, C channels, K codes, E joint embedding, F factors or features.
 """
 import os
 
+__version__ = "0.1.0"
+
 # A thread that waits for its neighbour should sleep: threads that spin for long make two of them up
 # to fifty times slower when the other core is busy. But it should look a little before it falls
 # asleep (some 20 microseconds): the layers of small models are shorter than a nap, and without this

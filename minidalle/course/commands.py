@@ -1,7 +1,9 @@
 """The command line of the course, checks | grade, and with it the whole one."""
+import errno
 import json
 import os
 import sys
+from contextlib import contextmanager
 from itertools import groupby
 from operator import itemgetter
 
@@ -62,6 +64,21 @@ def run_grade(args) -> int:
     return 0 if all(grade.ran for grade in grades) else 2
 
 
+class Noting(Lasting):
+    """It also keeps what went wrong; that nobody reads on (`| head -1`) is not wrong."""
+    lost: OSError | None = None
+
+    @contextmanager
+    def _whatever_comes(self):
+        with super()._whatever_comes():
+            try:
+                yield
+            except OSError as error:
+                if error.errno != errno.EPIPE:
+                    self.lost = error
+                raise
+
+
 COMMANDS = {"checks": list_checks, "grade": run_grade}
 
 
@@ -76,9 +93,15 @@ def start() -> None:
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name) or open(os.devnull, "w")
         stream.reconfigure(errors="backslashreplace")
-        setattr(sys, name, Lasting(stream))
+        setattr(sys, name, Noting(stream))
     try:
-        sys.exit(main())
-    finally:
-        for stream in (sys.stdout, sys.stderr):
-            stream.flush()
+        code = main()
+    except SystemExit as end:                  # --help, and words that cannot be read
+        code = end.code
+    sys.stdout.flush()
+    if lost := sys.stdout.lost:
+        print(f"minidalle: what is printed could not be written ({lost.strerror}) and is lost; "
+              "print it where there is room", file=sys.stderr)
+        code = code or 1
+    sys.stderr.flush()
+    sys.exit(code)

@@ -1,5 +1,6 @@
 """The command line: python -m minidalle demo | compare | train | draw | vary | blend | edit |
 inpaint | score | speedrun; checks and grade belong to the course (course/commands.py)."""
+import difflib
 import json
 import os
 import shlex
@@ -11,10 +12,12 @@ from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
+from minidalle.data import plain_text, split_words
 from minidalle.workshop.options import parser
 from minidalle.workshop.recipes import ROADS, STAGES, Workshop
 
 PAGE = 2 ** 27                 # pixels of the largest page: with all copies, some GB of memory
+GUIDANCE = 4                   # right at 4, 6 and 10: dalle 0.93, 0.70, 0.35; unclip falls later
 FEW = 6                        # notes on captions that are printed one by one
 PICTURES = (".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".svg", ".pdf")
 
@@ -71,7 +74,12 @@ def run_draw(args, workshop, picture: Path) -> None:
     given = read_picture(args.complete) if args.complete else None
     if given:
         check_kept(picture, args.complete, "the picture to complete")
-    check_page(len(args.captions) * args.samples, args.samples, args.scale, workshop.world.size)
+    if (args.guidance or 0) > GUIDANCE:
+        print(f"--guidance above {GUIDANCE} exaggerates until pictures get worse; 1 to "
+              f"{GUIDANCE} is usual", file=sys.stderr)
+    labels = row_labels(args, workshop)
+    check_page(len(args.captions) * args.samples, args.samples, args.scale, workshop.world.size,
+               labels.wide if labels else 0)
     need_models(args, workshop, ROADS[args.model].needs(args.best))
     captions = [workshop.world.grammar.known_words(caption) for caption in args.captions]
     workshop.tokenizer.batch(captions)         # says now, above the bars, if one is too long
@@ -80,14 +88,24 @@ def run_draw(args, workshop, picture: Path) -> None:
     numbers = [*range(args.samples)] * len(captions)           # whatever stands in the other rows
     images = draw_many(workshop, painter(args, workshop, given), every, args.seed, args.best,
                        numbers)
-    write_page(picture, images, args.samples, args.scale)
+    write_page(picture, images, args.samples, args.scale, labels)
     print(f"{len(images)} picture{'s' * (len(images) > 1)} in {printable(picture)}")
     if len(captions) > 1:
         for i, caption in enumerate(args.captions):
             print(f"  row {i + 1}: {short(caption, 80)}")
 
 
-def write_page(picture: Path, images, columns: int, scale: int) -> None:
+def row_labels(args, workshop):
+    """The captions as they will stand beside their rows; of one caption only if asked for."""
+    from minidalle.workshop.pictures import Labels
+
+    if not (len(args.captions) > 1 if args.labels is None else args.labels):
+        return None
+    return Labels([short(caption, 200) for caption in args.captions],
+                  workshop.world.size * args.scale, args.scale)
+
+
+def write_page(picture: Path, images, columns: int, scale: int, labels=None) -> None:
     """Pictures (N, 3, H, W) in rows of so many, as a file."""
     from PIL import Image
 
@@ -95,6 +113,7 @@ def write_page(picture: Path, images, columns: int, scale: int) -> None:
     from minidalle.workshop.pictures import tile, to_pixels
 
     page = Image.fromarray(to_pixels(tile(images, columns, scale)))
+    page = labels.beside(page) if labels else page
     write(picture, lambda temporary: page.save(temporary))
 
 
@@ -113,8 +132,8 @@ def run_vary(args, workshop, picture: Path) -> None:
 
     [image] = given_pictures(args, workshop, picture, args.file)
     need_models(args, workshop, ROADS["unclip"].stages)
-    images = vary(workshop.unclip(), image, args.n,
-                  seeded_each(args.seed, range(args.n)), args.eta)
+    images = vary(workshop.unclip(), image, args.samples,
+                  seeded_each(args.seed, range(args.samples)), args.eta)
     write_row(args, picture, [image, *images], "after the given one")
 
 
@@ -124,7 +143,7 @@ def run_blend(args, workshop, picture: Path) -> None:
 
     first, second = given_pictures(args, workshop, picture, args.first, args.second)
     need_models(args, workshop, ROADS["unclip"].stages)
-    images = blend(workshop.unclip(), first, second, args.n, seeded(args.seed))
+    images = blend(workshop.unclip(), first, second, args.samples, seeded(args.seed))
     write_row(args, picture, [first, *images, second], "between the two given ones")
 
 
@@ -139,9 +158,10 @@ def run_edit(args, workshop, picture: Path) -> None:
         raise ValueError(f"both captions say {short(before, 60)!r}; let the second one say what "
                          "is to change")
     need_models(args, workshop, ROADS["unclip"].stages)
-    strength = args.strength * torch.arange(1, args.n + 1, device=workshop.device) / args.n
-    images = edit(workshop.unclip(), image.expand(args.n, -1, -1, -1),
-                  *([caption] * args.n for caption in captions), strength[:, None])
+    steps = torch.arange(1, args.samples + 1, device=workshop.device)
+    strength = args.strength * steps / args.samples
+    images = edit(workshop.unclip(), image.expand(args.samples, -1, -1, -1),
+                  *([caption] * args.samples for caption in captions), strength[:, None])
     write_row(args, picture, [image, *images], "after the given one; strength "
               + " ".join(f"{s:.2g}" for s in strength.tolist()))
 
@@ -155,10 +175,10 @@ def run_inpaint(args, workshop, picture: Path) -> None:
     mask = read_mask(args.mask, workshop.world.size).to(workshop.device)
     if args.mask not in HALVES:
         check_kept(picture, Path(args.mask), "the mask")
-    captions = known(workshop, args.caption) * args.n
+    captions = known(workshop, args.caption) * args.samples
     need_models(args, workshop, ROADS["unclip"].stages)
-    images = inpaint(workshop.unclip(), image.expand(args.n, -1, -1, -1), mask, captions,
-                     seeded_each(args.seed, range(args.n)))
+    images = inpaint(workshop.unclip(), image.expand(args.samples, -1, -1, -1), mask, captions,
+                     seeded_each(args.seed, range(args.samples)))
     hole = image.masked_fill(mask, 0.6)                        # grey, as in the demo's strip
     write_row(args, picture, [hole, *images], "after what is known")
 
@@ -167,7 +187,8 @@ def given_pictures(args, workshop, picture: Path, *files: Path) -> list:
     """Square pictures as large as the models', each (3, H, W); never to be written over."""
     from minidalle.workshop.pictures import read_square
 
-    check_page(args.n + len(files), min(args.n + len(files), 10), args.scale, workshop.world.size)
+    pictures = args.samples + len(files)
+    check_page(pictures, min(pictures, 10), args.scale, workshop.world.size)
     images = [read_square(file, workshop.world.size).to(workshop.device) for file in files]
     for file in files:
         check_kept(picture, file, "the given picture")
@@ -188,7 +209,8 @@ def write_row(args, picture: Path, images: list, where: str) -> None:
     columns = min(len(images), 10)
     blank = [torch.ones_like(images[0])] * (-len(images) % columns)
     write_page(picture, torch.stack(images + blank), columns, args.scale)
-    print(f"{args.n} picture{'s' * (args.n > 1)} in {printable(picture)}, {where}")
+    plural = "s" * (args.samples > 1)
+    print(f"{args.samples} picture{plural} in {printable(picture)}, {where}")
 
 
 def run_score(args, workshop, picture: Path) -> None:
@@ -264,20 +286,50 @@ def check_captions(captions: list[str], workshop) -> None:
         if not grammar.known_words(caption).strip(" ,"):
             what = f"{short(caption, 60)!r} has no word of this world" if caption.strip() else \
                 "a caption is empty"
-            raise ValueError(f"{what}; write one, for example {grammar.example()!r}")
-        if unknown := grammar.unknown_words(caption):
-            words = ", ".join(short(word, 30) for word in unknown[:8])
-            more = f" and {len(unknown) - 8} more" if len(unknown) > 8 else ""
-            notes.append(f"unknown here: {words}{more}; the picture is drawn without them")
+            raise ValueError(f"{what}; write one, for example {sentence_like(caption, grammar)!r}")
+        if grammar.unknown_words(caption):
+            notes.append(partial(unknown_note, caption, grammar))
         try:
-            grammar.parse(grammar.known_words(caption))
+            if hidden(grammar.known_words(caption), grammar):
+                notes.append(partial(hidden_note, caption))
         except ValueError:
-            notes.append(f"{short(caption, 60)!r} is no sentence of this world, so the picture may "
-                         f"be anything; one that is: {grammar.example()!r}")
-    for note in notes[:FEW]:
-        print(note, file=sys.stderr)
+            notes.append(partial(sentence_note, caption, grammar))
+    for note in notes[:FEW]:                   # only these are worked out
+        print(note(), file=sys.stderr)
     if len(notes) > FEW:
         print(f"and {len(notes) - FEW} more notes of this kind", file=sys.stderr)
+
+
+def unknown_note(caption: str, grammar) -> str:
+    """With the known word that is written most like each, where one is alike."""
+    unknown, words = grammar.unknown_words(caption), {*split_words(" ".join(grammar.texts()))}
+    asked = [" ".join([short(word, 30), *(f"({near}?)" for near in
+                                          difflib.get_close_matches(word, words, 1))])
+             for word in unknown[:8]]
+    more = f" and {len(unknown) - 8} more" if len(unknown) > 8 else ""
+    return f"unknown here: {', '.join(asked)}{more}; the picture is drawn without them"
+
+
+def sentence_note(caption: str, grammar) -> str:
+    return (f"{short(caption, 60)!r} is no sentence of this world, so the picture may be anything; "
+            f"one that is: {sentence_like(caption, grammar)!r}")
+
+
+def hidden_note(caption: str) -> str:
+    return (f"{short(caption, 60)!r} has ink of the paper's colour, which no model has ever seen, "
+            "so the picture may be anything")
+
+
+def hidden(sentence: str, grammar) -> bool:
+    """Whether an ink is that of the paper."""
+    factors = dict(zip(grammar.names, grammar.parse(sentence), strict=True))
+    return any(factors[name] == factors.get("paper") for name in factors if name.startswith("ink"))
+
+
+def sentence_like(caption: str, grammar) -> str:
+    """The sentence of this world that is written most like it, or else the usual example."""
+    near = difflib.get_close_matches(plain_text(caption), grammar.texts(), 10)
+    return next((text for text in near if not hidden(text, grammar)), grammar.example())
 
 
 def short(text: str, most: int) -> str:
@@ -289,9 +341,10 @@ def printable(text) -> str:
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(text))
 
 
-def check_page(pictures: int, columns: int, scale: int, size: int) -> None:
-    """Find out before anything is drawn that the page is too large to be made."""
+def check_page(pictures: int, columns: int, scale: int, size: int, labels: int = 0) -> None:
+    """Find out before anything is drawn that the page, with labels so wide, is too large."""
     wide, high = columns * (size + 1) * scale, -(-pictures // columns) * (size + 1) * scale
+    wide += labels
     if wide * high > PAGE:
         raise ValueError(f"the page would have {wide:,} x {high:,} pixels, and {PAGE:,} in all is "
                          "the most; take a smaller --scale, or fewer pictures")
@@ -327,7 +380,11 @@ def main(arguments: list[str] | None = None, others: dict[str, Callable] = Mappi
          ) -> int:
     """One command line. `others` are commands of later floors: name -> function of the arguments.
     0: done. 2: something given was wrong, said in one sentence. 130: stopped with Ctrl-C."""
-    args = parser().parse_args(arguments)
+    line = parser()
+    args = line.parse_args(arguments)
+    if args.command is None:
+        line.print_help()
+        return 0
     try:
         with warnings.catch_warnings():
             warnings.showwarning = lambda message, *rest: print(f"note: {message}", file=sys.stderr)

@@ -4,6 +4,7 @@ import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
+from minidalle import __version__
 from minidalle.train import BUDGETS
 from minidalle.workshop.pictures import HALVES
 from minidalle.workshop.recipes import ROADS, STAGES, WORLDS
@@ -44,7 +45,8 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m minidalle", epilog=epilog(),
         description="Captions become pictures, by models trained on this machine.",
         formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = line.add_subparsers(dest="command", required=True, metavar="command")
+    line.add_argument("--version", action="version", version=f"minidalle {__version__}")
+    commands = line.add_subparsers(dest="command", metavar="command")
 
     def command(name: str, help: str) -> argparse.ArgumentParser:
         return commands.add_parser(name, help=help, description=help, parents=[common()])
@@ -141,7 +143,7 @@ def add_inpaint(inpaint: argparse.ArgumentParser) -> None:
 
 def add_page(change: argparse.ArgumentParser) -> None:
     """The row of pictures that is written: first what was given."""
-    change.add_argument("--n", type=whole(1, 1000), default=8,
+    change.add_argument("--samples", type=whole(1, 1000), default=8,
                         help="pictures to draw (default 8)")
     change.add_argument("--scale", type=whole(1, 64), default=8,
                         help="screen pixels for each pixel of the picture (default 8)")
@@ -217,6 +219,9 @@ def add_drawing(draw: argparse.ArgumentParser) -> None:
                       help="screen pixels for each pixel of the picture (default 8)")
     draw.add_argument("--best", type=whole(1, 1000), default=1, metavar="N",
                       help="draw N for each picture and keep the one that CLIP likes best")
+    draw.add_argument("--labels", action=argparse.BooleanOptionalAction,
+                      help="write each caption into the picture, left of its row (default: of "
+                           "several captions, yes)")
     add_knobs(draw)
 
 

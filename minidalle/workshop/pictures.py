@@ -5,12 +5,13 @@ idea        What the command line, the demo and the comparison share: which capt
             how a picture becomes pixels and comes back, and how it is laid on a page, in inches.
 left out    any resampling of what was drawn: every pixel is shown as a clean square
 """
+import math
 import textwrap
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 from torch import Tensor
 
 CELL, GAP, LABEL, EDGE = 0.92, 0.05, 2.1, 0.3      # of a figure, in inches
@@ -104,6 +105,34 @@ def upper_rows(image: Image.Image, size: int, step: int) -> Tensor:
     return torch.from_numpy(np.array(small)).permute(2, 0, 1) / 127.5 - 1
 
 
+# ---- captions beside rows -------------------------------------------------------------------
+
+class Labels:
+    """Captions to the left of the rows of a page, each row `high` pixels and a gap below it. What
+    is too long for its row ends in three dots."""
+
+    def __init__(self, captions: list[str], high: int, gap: int):
+        import matplotlib
+
+        size = max(10, high // 12)             # pixels; below ten no letter can be read
+        path = Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
+        self.font, self.step, self.high = ImageFont.truetype(str(path), size), high + gap, high
+        lines = max(1, int(high / 1.4 / size))
+        self.texts = [wrap(caption, lines=lines) for caption in captions]
+        widest = max(self.font.getlength(line) for text in self.texts for line in text.split("\n"))
+        self.margin, self.wide = size, math.ceil(widest) + 2 * size
+
+    def beside(self, page: Image.Image) -> Image.Image:
+        """The page, with the captions on white."""
+        wider = Image.new("RGB", (self.wide + page.width, page.height), "white")
+        wider.paste(page, (self.wide, 0))
+        pen = ImageDraw.Draw(wider)
+        for row, text in enumerate(self.texts):
+            middle = (self.wide - self.margin, row * self.step + self.high / 2)
+            pen.multiline_text(middle, text, "black", self.font, "rm", align="right")
+        return wider
+
+
 # ---- the page of a figure -------------------------------------------------------------------
 
 def show_captions(world) -> tuple[list[str], list[bool]]:
@@ -154,9 +183,9 @@ def put_caption(page, right: float, bottom: float, caption: str, unseen: bool) -
                  color=RED)
 
 
-def wrap(caption: str, width: int = 22) -> str:
-    """As few lines as the width allows, of about equal length."""
+def wrap(caption: str, width: int = 22, lines: int | None = None) -> str:
+    """As few lines as the width allows, of about equal length; what is beyond so many is cut."""
     fewest = len(textwrap.wrap(caption, width))
-    while width > 1 and len(textwrap.wrap(caption, width - 1)) == fewest:
+    while width > 1 and len(textwrap.wrap(caption, width - 1)) == fewest <= (lines or fewest):
         width -= 1
-    return textwrap.fill(caption, width)
+    return textwrap.fill(caption, width, max_lines=lines, placeholder=" ...")

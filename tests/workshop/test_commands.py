@@ -228,11 +228,34 @@ def test_draw_reads_capitals_and_wide_spaces_as_the_grammar_does(runs):
 
 def test_draw_lays_captions_in_rows_and_samples_in_columns(runs, capsys):
     """Two rows of three, each 32 pixels and a gap of one between, five screen pixels a pixel."""
-    assert call("draw", SEVEN, "a pink 3 on black paper", out=runs, samples=3, scale=5) == 0
+    assert call("draw", SEVEN, "a pink 3 on black paper", "--no-labels", out=runs, samples=3,
+                scale=5) == 0
     with Image.open(runs / "draw.png") as picture:
         assert picture.size == (5 * (3 * 32 + 2), 5 * (2 * 32 + 1))
     said = capsys.readouterr().out
     assert f"6 pictures in {runs / 'draw.png'}\n  row 1: {SEVEN}\n  row 2: a pink 3 on" in said
+
+
+def test_several_captions_stand_in_ink_left_of_their_rows_and_one_only_if_asked_for(runs):
+    """Right of the captions is the page without them, to the last bit; left, every row has ink of
+    its own on white, and nothing touches the edge or the pictures."""
+    captions = (SEVEN, "a pink 3 on black paper", "the digit 0 in green, white background")
+    pages = {}
+    for word in ("", "--labels", "--no-labels"):
+        for several in (captions, captions[:1]):
+            assert call("draw", *several, *word.split(), out=runs, samples=2) == 0
+            pages[len(several), word] = pixels(runs / "draw.png")
+    assert np.array_equal(pages[3, ""], pages[3, "--labels"])
+    assert np.array_equal(pages[1, ""], pages[1, "--no-labels"])
+    for number in (1, 3):
+        page, plain = pages[number, "--labels"], pages[number, "--no-labels"]
+        wide = page.shape[1] - plain.shape[1]
+        assert wide > 100 and np.array_equal(page[:, wide:], plain)
+        ink = (page[:, :wide] < 128).all(axis=-1)
+        rows = [ink[264 * i:264 * i + 256] for i in range(number)]
+        assert all(row[64:192].sum() > 100 for row in rows)
+        assert len({row.tobytes() for row in rows}) == number
+        assert not ink[:, :5].any() and not ink[:, -5:].any()
 
 
 @pytest.mark.parametrize("model", recipes.ROADS)
@@ -240,7 +263,8 @@ def test_a_picture_of_the_page_is_that_of_its_caption_drawn_alone(runs, model):
     """The second sample of the second caption, beside two samples of that caption alone. Rounding
     may move a few pixels by 1/255; other noise moves most."""
     other = "a pink 3 on black paper"
-    assert call("draw", other, SEVEN, out=runs, samples=3, scale=1, model=model) == 0
+    assert call("draw", other, SEVEN, "--no-labels", out=runs, samples=3, scale=1,
+                model=model) == 0
     page = pixels(runs / "draw.png")[-32:, 33:65].astype(int)
     assert call("draw", SEVEN, out=runs, samples=2, scale=1, model=model) == 0
     moved = np.abs(page - pixels(runs / "draw.png")[-32:, 33:65])
@@ -251,7 +275,7 @@ def test_a_picture_of_the_page_is_that_of_its_caption_drawn_alone(runs, model):
 def test_of_more_changes_the_first_ones_stay_as_they_were(runs, given, command):
     few = []
     for n in (1, 3):
-        assert call(command, *asked(given)[command], out=runs, scale=1, n=n) == 0
+        assert call(command, *asked(given)[command], out=runs, scale=1, samples=n) == 0
         few.append(pixels(runs / f"{command}.png")[:, 33:65].astype(int))
     moved = np.abs(few[0] - few[1])
     assert moved.max() <= 1 and moved.mean() < 0.01
@@ -287,6 +311,28 @@ def test_a_caption_with_an_unknown_word_draws_the_picture_of_the_caption_without
     plain = (runs / "draw.png").read_bytes()
     call("draw", SEVEN.upper().replace(" ", " \U0001f600 ") + "!", out=runs)
     assert (runs / "draw.png").read_bytes() == plain
+
+
+def test_of_a_misspelt_caption_the_words_and_the_sentence_that_were_meant_are_named(runs, capsys):
+    assert call("draw", "a rde sevn on blau", "red red blue paper", out=runs, scale=1) == 0
+    first, second, third = capsys.readouterr().err.splitlines()[:3]
+    assert first.startswith("unknown here: rde (red?), sevn (seven?), blau (blue?); the picture")
+    assert second.endswith("one that is: 'a red seven on blue'") and "red red blue" in third
+
+
+def test_ink_of_the_papers_colour_is_told_and_never_proposed(runs, capsys):
+    assert call("draw", "a red seven on red", SEVEN, "seven red red", out=runs, scale=1) == 0
+    told, other = capsys.readouterr().err.splitlines()[:2]
+    assert told.startswith("'a red seven on red' has ink of the paper's colour")
+    proposed = recipes.WORLDS["drawn"]().grammar.parse(other.split("one that is: ")[1].strip("'"))
+    assert proposed[1] != proposed[2]
+
+
+@pytest.mark.parametrize("model", recipes.ROADS)
+@pytest.mark.parametrize("guidance, told", [(4, 0), (4.5, 1)])
+def test_guidance_that_spoils_pictures_is_told_in_one_line(runs, capsys, model, guidance, told):
+    assert call("draw", SEVEN, out=runs, scale=1, model=model, guidance=guidance) == 0
+    assert capsys.readouterr().err.count("--guidance above 4") == told
 
 
 @pytest.mark.parametrize("caption", ["", "  \t\n ", "\u3000"])
@@ -402,6 +448,7 @@ def test_completion_keeps_the_given_rows_in_every_picture_and_the_file_as_it_was
     assert call("draw", SEVEN, "a pink 3 on black paper", "--complete", half, out=runs, samples=3,
                 best=2) == 0
     page = pixels(runs / "draw.png")
+    page = page[:, -8 * 98:]                   # right of the captions
     assert page.shape == (8 * 65, 8 * 98, 3) and half.read_bytes() == before
     pictures = [page[264 * i:, 264 * j:][:256, :256] for i in range(2) for j in range(3)]
     assert all(np.array_equal(picture[:128], given) for picture in pictures)
@@ -484,7 +531,7 @@ def test_a_change_writes_what_was_given_and_beside_it_what_its_function_draws(
     first, second = as_tensor(given[0]), as_tensor(given[1], 8)
     bottom = torch.arange(32)[:, None].expand(32, 32) >= 16
     words = {"vary": ["--eta", "0.5"], "edit": ["--strength", "0.3"]}.get(command, [])
-    assert call(command, *asked(given)[command], *words, out=runs, scale=1, n=3) == 0
+    assert call(command, *asked(given)[command], *words, out=runs, scale=1, samples=3) == 0
     shop = Workshop(budget="smoke", folder=runs, device="cpu", say=lambda line: None)
     road, three, own = shop.unclip(), first.expand(3, -1, -1, -1), seeded_each(0, range(3))
     made, shown = {
@@ -503,7 +550,7 @@ def test_a_change_writes_what_was_given_and_beside_it_what_its_function_draws(
 
 
 def test_of_many_pictures_ten_stand_in_a_row(runs, given):
-    assert call("vary", given[0], out=runs, scale=1, n=12) == 0
+    assert call("vary", given[0], out=runs, scale=1, samples=12) == 0
     assert pixels(runs / "vary.png").shape == (2 * 33 - 1, 10 * 33 - 1, 3)
 
 
@@ -518,7 +565,7 @@ def test_inpaint_draws_only_in_the_named_half_or_where_a_picture_is_white(
     if half == "file":
         half = tmp_path / "mask.png"
         Image.fromarray(hole).resize((320, 320), Image.NEAREST).save(half)
-    assert call("inpaint", given[1], NINE, "--mask", half, out=runs, scale=1, n=1) == 0
+    assert call("inpaint", given[1], NINE, "--mask", half, out=runs, scale=1, samples=1) == 0
     drawn, known = pixels(runs / "inpaint.png")[:, 33:], pixels(given[1])[::8, ::8]
     assert np.array_equal(drawn[~hole], known[~hole])
     assert not np.array_equal(drawn[hole], known[hole])
@@ -709,7 +756,8 @@ def test_a_page_that_is_too_large_is_refused_before_anything_is_drawn(
     assert call("draw", SEVEN, "--train", *words, out=tmp_path / "runs") == 2
     error = capsys.readouterr().err
     assert says_one_sentence(error) and "pixels, and 134,217,728 in all is the most" in error
-    assert call("vary", given[0], "--train", "--n", 1000, "--scale", 64, out=tmp_path / "r") == 2
+    assert call("vary", given[0], "--train", "--samples", 1000, "--scale", 64,
+                out=tmp_path / "r") == 2
     assert "the page would have 21,120 x 213,312 pixels" in capsys.readouterr().err
 
 
@@ -770,7 +818,7 @@ def test_a_stage_that_does_not_exist_is_told_with_those_that_do(tmp_path, capsys
 
 
 @pytest.mark.parametrize("words", [
-    [], ["paint"], ["draw"], ["demo", "--data", "faces"], ["demo", "--budget", "huge"],
+    ["paint"], ["draw"], ["demo", "--data", "faces"], ["demo", "--budget", "huge"],
     ["demo", "--seed", "-1"], ["demo", "--seed", "1.5"], ["demo", "--seed", "1" + "0" * 30],
     ["draw", SEVEN, "--samples", "0"], ["draw", SEVEN, "--scale", "65"],
     ["draw", SEVEN, "--samples", "\u00b2"], ["score", "--samples", "3"],
@@ -911,6 +959,37 @@ def test_a_stream_that_breaks_off_ends_no_training_and_gives_no_traceback(tmp_pa
     assert not re.search("Traceback|Error|Exception", done.stdout + done.stderr)
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full on this system")
+@pytest.mark.parametrize("words, code", [
+    ("checks", 1), ("checks --json", 1), ("--help", 1), ("grade --help", 1), ("draw", 2),
+    ("grade lessons/none.ipynb", 2), ("train clip --budget smoke --device cpu --out {}", 1)])
+def test_what_cannot_be_printed_for_want_of_room_ends_with_1_and_one_sentence(
+        tmp_path, words, code):
+    """What should be written into files is there all the same."""
+    line = f"{sys.executable} -m minidalle {words.format(tmp_path)} > /dev/full"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True,
+                          env={**ENVIRONMENT, "MINIDALLE_QUIET": "1"})
+    assert done.returncode == code and "Traceback" not in done.stderr
+    said = "minidalle: what is printed could not be written (No space left on device)"
+    assert said in done.stderr or words == "draw"
+    assert code == 2 or says_one_sentence(done.stderr)
+    assert "train" not in words or read_checkpoint(*tmp_path.rglob("clip.pt"))["finished"]
+
+
+def test_without_a_command_the_help_is_printed_and_version_says_which_this_is(capsys):
+    """The version of pyproject.toml and of the citation."""
+    root = Path(__file__).parents[2]
+    assert main([]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("usage: python -m minidalle") and "inpaint" in said
+    with pytest.raises(SystemExit) as end:
+        main(["--version"])
+    assert end.value.code == 0
+    version = capsys.readouterr().out.removeprefix("minidalle ").strip()
+    assert f'version = "{version}"' in (root / "pyproject.toml").read_text()
+    assert f"version: {version}" in (root / "CITATION.cff").read_text()
+
+
 def test_ctrl_c_in_the_first_second_is_quiet():
     """While Python and torch are still being read; on a fast machine the help may be out by then.
     """
@@ -945,7 +1024,7 @@ def test_draw_in_a_process_of_its_own_on_a_terminal_without_chinese(runs):
     assert done.returncode == 0 and "Traceback" not in done.stderr
     assert "unknown here: \\u732b;" in done.stderr and "row 1: a red \\u732b" in done.stdout
     with Image.open(runs / "draw.png") as picture:
-        assert picture.size == (256, 8 * 65)
+        assert picture.height == 8 * 65
 
 
 def test_a_refusal_in_a_process_of_its_own_is_one_line_and_exit_code_2(tmp_path):

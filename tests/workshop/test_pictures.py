@@ -15,6 +15,7 @@ from minidalle.workshop.pictures import (
     CELL,
     GAP,
     RED,
+    Labels,
     put_row,
     put_text,
     read_mask,
@@ -245,3 +246,21 @@ def test_show_captions_of_photographs_has_each_class_once_and_marks_none():
     captions, unseen = show_captions(PHOTOS)
     assert [PHOTOS.grammar.parse(caption) for caption in captions] \
         == [(label,) for label in range(10)] and not any(unseen)
+
+
+# ---- captions beside rows -------------------------------------------------------------------
+
+@pytest.mark.parametrize("high", [32, 64, 256, 2048])
+def test_labels_of_any_length_stay_in_their_rows_and_end_in_dots_where_cut(high):
+    """A long caption, a word of a thousand letters and a short one, in rows with a gap of one: no
+    ink in the gaps, some in every row, and the page itself as it was."""
+    texts = ["red " * 100, "W" * 1000, "a red seven"]
+    labels, page = Labels(texts, high, 1), Image.new("RGB", (5, 3 * high + 2), "red")
+    picture = np.asarray(labels.beside(page))
+    assert picture.shape[:2] == (3 * high + 2, labels.wide + 5)
+    assert (picture[:, labels.wide:] == (255, 0, 0)).all()
+    ink = (picture[:, :labels.wide] < 128).all(axis=-1)
+    rows = [ink[i * (high + 1):i * (high + 1) + high] for i in range(3)]
+    assert all(row.any() and not row[[0, -1]].any() for row in rows)
+    assert not ink[high::high + 1].any() and not ink[:, [0, -1]].any()
+    assert [text.endswith("...") for text in labels.texts] == [True, True, False]
