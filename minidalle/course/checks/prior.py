@@ -13,6 +13,7 @@ from torch import Generator, Tensor
 from minidalle import ar_prior, prior
 from minidalle.clip import unit
 from minidalle.course.checks import Exercise, Mistake
+from minidalle.course.checks.diffusion import in_section
 from minidalle.course.checks.transformer import between
 
 LESSON = "12_prior"
@@ -24,9 +25,9 @@ def uniform(shape, low: float, high: float, g: Generator) -> Tensor:
 
 # ---- the gap between two crowds
 
-def gap(text: Tensor, image: Tensor) -> float:
-    """text (n,E), image (n,E), rows of length one -> the distance of their mean vectors."""
-    return (means(text) - means(image)).norm().item()
+def gap(text: Tensor, image: Tensor) -> Tensor:
+    """text (n,E), image (n,E), rows of length one -> the distance of their mean vectors, ()."""
+    return (means(text) - means(image)).norm()
 
 
 def means(vectors: Tensor) -> Tensor:
@@ -44,11 +45,14 @@ def crowds(low: int, high: int, spread: float, square: bool = False):
     return draw
 
 
-def same_crowd(g: Generator) -> tuple:
-    """The same vectors in another order: no gap, and yet each pair is far apart."""
+def near_crowds(g: Generator) -> tuple:
+    """One narrow crowd twice, in another order and moved by 0.0003: hardly a gap, and yet each pair
+    is far apart. In float32 what is left of |x|^2 - 2xy + |y|^2 has no right digit."""
     n = between(5, 9, g)
-    text = unit(torch.randn(n, 4, generator=g))
-    return text, text.roll(between(1, n - 1, g), dims=0)
+    centre, aside = torch.linalg.qr(torch.randn(8, 2, generator=g, dtype=torch.float64)).Q.T
+    text = unit(centre + 0.12 * torch.randn(n, 8, generator=g, dtype=torch.float64))
+    image = unit(text.roll(between(1, n - 1, g), dims=0) + 3e-4 * aside)
+    return text.float(), image.float()
 
 
 def facing(g: Generator) -> tuple:
@@ -61,22 +65,23 @@ def facing(g: Generator) -> tuple:
 
 def of_means(distance):
     """Another distance of the two means: distance(mean, mean)."""
-    return lambda text, image: distance(means(text), means(image)).item()
+    return lambda text, image: distance(means(text), means(image))
 
 
 GAP = Exercise(
     "prior.gap", LESSON, 1, gap,
-    (crowds(8, 12, 0.3), crowds(4, 6, 0.5, square=True), same_crowd, crowds(1, 1, 0.5), facing), (
+    (crowds(8, 12, 0.3), crowds(4, 6, 0.5, square=True), near_crowds, crowds(1, 1, 0.5), facing),
+    in_section(2,
         Mistake(
             "the mean distance of the pairs",
             "You average the distances of the pairs. Those are far from 0 even where the two "
             "crowds lie on each other: take the means first, then one distance.",
-            lambda text, image: (text - image).norm(dim=1).mean().item()),
+            lambda text, image: (text - image).norm(dim=1).mean()),
         Mistake(
             "the mean distance of all with all",
             "You average the distances of every text vector to every image vector. Take the means "
             "first, then one distance.",
-            lambda text, image: (text[:, None] - image).norm(dim=2).mean().item()),
+            lambda text, image: (text[:, None] - image).norm(dim=2).mean()),
         Mistake(
             "squared",
             "This is the square of the distance: the root is missing.",
@@ -95,7 +100,7 @@ GAP = Exercise(
             "means over the wrong dimension",
             "You average the entries of each vector. The mean vector of a crowd is the average of "
             "its vectors, dim=0.",
-            lambda text, image: (text.mean(dim=1) - image.mean(dim=1)).norm().item()),
+            lambda text, image: (text.mean(dim=1) - image.mean(dim=1)).norm()),
         Mistake(
             "the sum of the sizes",
             "You add up the sizes of the differences. The distance as the crow flies is the root "
@@ -118,19 +123,84 @@ GAP = Exercise(
         Mistake(
             "the mean of everything",
             "You average all entries of all vectors into one number a crowd. The mean vector has "
-            "E entries, dim=0: the formula of section 2 averages vectors.",
+            "E entries, dim=0: the formula averages vectors.",
             of_means(lambda x, y: (x.mean() - y.mean()).abs())),
         Mistake(
             "the difference of the lengths",
             "You compare how LONG the two means are. Two means of one length can lie far apart: "
-            "subtract the vectors first, then take the length (section 2).",
+            "subtract the vectors first, then take the length.",
             of_means(lambda x, y: (x.norm() - y.norm()).abs())),
         Mistake(
             "the largest difference",
-            "You take the largest of the E differences. The distance of section 2 is the root of "
-            "the sum of all squares.",
+            "You take the largest of the E differences. The distance is the root of the sum of all "
+            "squares.",
             of_means(lambda x, y: (x - y).abs().max())),
-    ), "the distance of the two means, 0 for equal crowds")
+        Mistake(
+            "the length of the whole table",
+            "You subtract pair by pair and take the length of the whole table. Take the means "
+            "first, dim=0: their difference is one vector.",
+            lambda text, image: (text - image).norm()),
+        Mistake(
+            "the root mean square of the pairs",
+            "You average the squared distances of the pairs. Those are far from 0 even where the "
+            "two crowds lie on each other: take the means first, then one distance.",
+            lambda text, image: (text - image).square().sum(dim=1).mean().sqrt()),
+        Mistake(
+            "the distance to the nearest",
+            "You average the distance of each text to its nearest image vector. The gap is that of "
+            "the two means.",
+            lambda text, image: (text[:, None] - image).norm(dim=2).amin(dim=1).mean()),
+        Mistake(
+            "the nearest pair",
+            "You take the distance of the nearest two. The gap is that of the two means.",
+            lambda text, image: (text[:, None] - image).norm(dim=2).min()),
+        Mistake(
+            "the first pair",
+            "You take the distance of the first pair. The gap is that of the two means, dim=0.",
+            lambda text, image: (text[0] - image[0]).norm()),
+        Mistake(
+            "a length for each entry",
+            "You take a length over the batch for each entry, and average those. Take the means "
+            "over the batch first, then the length of one vector.",
+            lambda text, image: (text - image).norm(dim=0).mean()),
+        Mistake(
+            "the cosine",
+            "You return the cosine of the two means. The gap is the length of what lies between "
+            "them, 0 where they are equal.",
+            of_means(lambda x, y: F.cosine_similarity(x, y, dim=0))),
+        Mistake(
+            "one minus the dot product",
+            "You compare the means by their dot product. The gap is the length of what lies "
+            "between them.",
+            of_means(lambda x, y: 1 - x @ y)),
+        Mistake(
+            "the formula of unit vectors",
+            "You take the root of 2 - 2 times the dot product. That is right for vectors of length "
+            "one, and means are shorter: take the length of their difference.",
+            of_means(lambda x, y: (2 - 2 * x @ y).sqrt())),
+        Mistake(
+            "multiplied out",
+            "You multiply the square of the difference out. Where the means nearly meet, float32 "
+            "has no digit left of it: subtract first, then take the length.",
+            of_means(lambda x, y: (x @ x - 2 * x @ y + y @ y).sqrt())),
+        Mistake(
+            "the means added",
+            "You add the two means. The distance is the length of their difference.",
+            of_means(lambda x, y: (x + y).norm())),
+        Mistake(
+            "half of it",
+            "Your gap is half of what is asked for: that of one mean to the middle of both. It is "
+            "the distance from mean to mean.",
+            of_means(lambda x, y: (x - y).norm() / 2)),
+        Mistake(
+            "medians",
+            "You take the median of each entry. Asked for is the mean.",
+            lambda text, image: (text.median(dim=0).values - image.median(dim=0).values).norm()),
+        Mistake(
+            "divided by n - 1",
+            "You divide the sums by n - 1, which is for variances. A mean divides by n.",
+            lambda text, image: (text.sum(dim=0) - image.sum(dim=0)).norm() / (len(text) - 1)),
+    ), "the distance of the two means, near 0 for crowds that meet")
 
 
 # ---- entries of variance one
@@ -171,7 +241,7 @@ def spread(z: Tensor, dim: int) -> Tensor:
 VARIANCE = Exercise(
     "prior.to_unit_variance", LESSON, 1, to_unit_variance,
     (unit_inputs(3, 5, 7, 1.0), square_of_vectors, unit_inputs(1, 10, 14), unit_inputs(9, 2, 3),
-     spiky), (
+     spiky), in_section(4,
         Mistake(
             "as they are",
             "Your vectors come back as they were. A vector of length one has entries of variance "
@@ -219,18 +289,78 @@ VARIANCE = Exercise(
         Mistake(
             "the root of E - 1",
             "You multiply by the root of E - 1. The mean of the squares of a unit vector is 1 / E, "
-            "and nothing was taken away from them: the root of E (section 4).",
+            "and nothing was taken away from them: the root of E.",
             lambda z: math.sqrt(z.shape[1] - 1) * z),
         Mistake(
             "the root of B times E",
             "You count the entries of the whole table. A vector does not change with the batch: "
-            "the root of E, how many entries one vector has (section 4).",
+            "the root of E, how many entries one vector has.",
             lambda z: math.sqrt(z.numel()) * z),
         Mistake(
             "the factor for E = 128",
             "You multiply by 11.3, the factor of our CLIP. Vectors of another length have another: "
-            "read E off z.shape (section 4).",
+            "read E off z.shape.",
             lambda z: math.sqrt(128) * z),
+        Mistake(
+            "11.3",
+            "You multiply by 11.3, the factor of our CLIP. Vectors of another length have another: "
+            "read E off z.shape.",
+            lambda z: 11.3 * z),
+        Mistake(
+            "half of E",
+            "You multiply by E / 2: in E ** 1 / 2 the power comes before the division. Write "
+            "E ** 0.5, or math.sqrt.",
+            lambda z: z.shape[1] / 2 * z),
+        Mistake(
+            "a root in whole numbers",
+            "You cut the root of E to a whole number. It may have digits behind the point: "
+            "math.sqrt, and no int or isqrt.",
+            lambda z: math.isqrt(z.shape[1]) * z),
+        Mistake(
+            "divided by the variance",
+            "You divide by the variance of this batch. Another batch would be scaled otherwise, "
+            "and a variance is a square: the factor is fixed, the root of E.",
+            lambda z: z / spread(z.flatten(), 0).square()),
+        Mistake(
+            "divided by the length of the table",
+            "You divide by the length of all vectors together, for want of a dim. They have length "
+            "one already: multiply by the root of E.",
+            lambda z: math.sqrt(z.shape[1]) * z / z.norm()),
+        Mistake(
+            "the mean taken away",
+            "The factor is right, but you take the mean over the batch away first. That moves the "
+            "vectors by what another batch would not: only one factor is wanted.",
+            lambda z: math.sqrt(z.shape[1]) * (z - z.mean(dim=0))),
+        Mistake(
+            "the table standardised",
+            "You take away the mean of the batch and divide by its standard deviation. Another "
+            "batch would be scaled otherwise: the factor is fixed, the root of E.",
+            lambda z: (z - z.mean()) / spread(z.flatten(), 0)),
+        Mistake(
+            "divided by the table's deviation, with n",
+            "You divide by the standard deviation of this batch. Another batch would be scaled "
+            "otherwise, and the way back would be lost: the factor is fixed, the root of E.",
+            lambda z: z / z.std(correction=0)),
+        Mistake(
+            "each entry by its own deviation, with n",
+            "You divide each entry by its standard deviation over the batch, which turns the "
+            "vectors, and is infinite for a single one. One factor for all, the root of E.",
+            lambda z: z / z.std(dim=0, correction=0)),
+        Mistake(
+            "each vector by its own deviation, with n",
+            "You divide each vector by the standard deviation of its entries. That is near and not "
+            "the same, for their mean is not 0: one factor for all, the root of E.",
+            lambda z: z / z.std(dim=1, correction=0, keepdim=True)),
+        Mistake(
+            "a norm layer",
+            "You standardise each vector, as a norm layer does. That turns it, for its mean is "
+            "taken away: only one factor is wanted, the root of E.",
+            lambda z: F.layer_norm(z, z.shape[1:])),
+        Mistake(
+            "brought to length one along the batch",
+            "You bring the columns to length one, dim=0. The rows have it already: multiply by the "
+            "root of E.",
+            lambda z: math.sqrt(z.shape[1]) * F.normalize(z, dim=0)),
     ), "the same factor for every vector, so that there is a way back")
 
 
@@ -241,9 +371,10 @@ def better_of_two(a: Tensor, b: Tensor, text: Tensor) -> Tensor:
     return prior.better_of_two(a, b, text)
 
 
-def two_inputs(low: int, high: int, size: float = 1.0, square: bool = False):
-    """Some rows with a and some with b, and none where the two are level. Row 0 has a short vector
-    straight along the text, and a long one across it that has the larger dot product."""
+def two_inputs(low: int, high: int, size: float = 1.0, square: bool = False, first: bool = True):
+    """Rows with a and with b take turns, and none is level. One has a short vector straight along
+    the text, and a long one across it that has the larger dot product. Summed over the batch a fits
+    better if `first`, else b; in the last row the other one does."""
     def draw(g: Generator) -> tuple:
         B = between(low, high, g)
         E = B if square else between(3, 8, g)
@@ -255,21 +386,30 @@ def two_inputs(low: int, high: int, size: float = 1.0, square: bool = False):
         flip = (dots(a, text) > dots(b, text)) != wins
         a, b = torch.where(flip[:, None], b, a), torch.where(flip[:, None], a, b)
         a = a + torch.where(wins, 0.1, -0.1)[:, None] * text
+        if (dots(a, text).sum() > dots(b, text).sum()) != first:
+            a, b = b, a
+        if B > 1 and (dots(a, text) > dots(b, text))[-1] == first:
+            a, b, text = (x.roll(1, dims=0) for x in (a, b, text))
         return size * a, size * b, text
     return draw
 
 
-CLOSE = ((0.5, 0.4995), (-0.5, -0.4995), (0.001, -0.001), (2.0, 1.9), (-2.0, -2.1), (0.3, -3.0))
+CLOSE = ((0.5, 0.4995), (-0.5, -0.4995), (0.002, -0.001), (2.0, 1.9), (-2.0, -2.1), (0.3, -3.0),
+         (0.5, 0.49999))
 
 
 def close_inputs(g: Generator) -> tuple:
     """In each row the dot products are known, and most lie close together; either may be larger,
-    and both may lie on one side of 0. In one row a and b are equal, and so is the better one."""
+    and both may lie on one side of 0. In one row a and b are equal, and so is the better one; in
+    two of opposite choice half precision cannot tell the dot products apart."""
     E = between(5, 9, g)
     fits = torch.tensor([*CLOSE, *(pair[::-1] for pair in CLOSE),
-                         (1.5, -0.2), (0.7, 0.7)])                          # (14, 2)
-    text = unit(torch.randn(len(fits), E, generator=g))
+                         (1.5, -0.2), (0.7, 0.7)])                          # (16, 2)
+    apart = (fits[:, 0] - fits[:, 1]).abs()
+    hair = (apart > 0) & (apart < 1e-4)
+    text = torch.where(hair[:, None], torch.eye(E)[0], unit(torch.randn(len(fits), E, generator=g)))
     aside = torch.randn(2, len(fits), E, generator=g)
+    aside[1, -2] = -aside[0, -2]               # so the longer one is not the farther one there
     aside = aside - (aside * text).sum(dim=2, keepdim=True) * text          # across the text
     a, b = aside + fits.T[:, :, None] * text
     b[-1] = a[-1]
@@ -293,8 +433,8 @@ def better_batch(a: Tensor, b: Tensor, text: Tensor) -> Tensor:
 
 BETTER = Exercise(
     "prior.better_of_two", LESSON, 2, better_of_two,
-    (two_inputs(6, 9), two_inputs(4, 6, square=True), two_inputs(1, 1),
-     two_inputs(7, 9, size=100.0), close_inputs), (
+    (two_inputs(6, 9), two_inputs(4, 6, square=True, first=False), two_inputs(1, 1),
+     two_inputs(7, 9, size=100.0), close_inputs), in_section(4,
         Mistake(
             "one choice for the batch",
             "You compare two sums over the whole batch, and all rows come from the same side. Each "
@@ -315,6 +455,11 @@ BETTER = Exercise(
             "You compare the products entry by entry and mix the two vectors. Sum the products "
             "first: one comparison a row.",
             lambda a, b, text: torch.where(a * text >= b * text, a, b)),
+        Mistake(
+            "entry by entry the larger product, b where they are level",
+            "You compare the products entry by entry and mix the two vectors. Sum the products "
+            "first: one comparison a row.",
+            lambda a, b, text: torch.where(a * text > b * text, a, b)),
         Mistake(
             "summed over the batch",
             "You sum the products over the batch, dim=0, and choose anew for each column. Sum over "
@@ -352,24 +497,83 @@ BETTER = Exercise(
         Mistake(
             "nothing where they are level",
             "Where the two are equal your answer is 0: neither is larger. Then either will do, so "
-            "let one of the two comparisons be >=, or use torch.where (section 4).",
+            "let one of the two comparisons be >=, or use torch.where.",
             lambda a, b, text: ((dots(a, text) > dots(b, text))[:, None] * a
                                 + (dots(a, text) < dots(b, text))[:, None] * b)),
         Mistake(
             "a wherever it points the caption's way",
             "You take a wherever its dot product is above 0, and never look at b's. Compare the "
-            "two with each other (section 4).",
+            "two with each other.",
             lambda a, b, text: torch.where((dots(a, text) > 0)[:, None], a, b)),
         Mistake(
             "the longer one",
-            "You take the LONGER vector. Asked for is the larger dot product with the text "
-            "(section 4).",
+            "You take the LONGER vector. Asked for is the larger dot product with the text.",
             larger(lambda x, text: x.norm(dim=1))),
         Mistake(
             "the text of the first row",
-            "You compare all rows with the text of the first. Each row has its own caption "
-            "(section 4).",
+            "You compare all rows with the text of the first. Each row has its own caption.",
             lambda a, b, text: better_of_two(a, b, text[:1])),
+        Mistake(
+            "always a",
+            "All your rows are a. Compare the dot products, and take b where its own is larger.",
+            lambda a, b, text: 1 * a),
+        Mistake(
+            "always b",
+            "All your rows are b. Compare the dot products, and take a where its own is larger.",
+            lambda a, b, text: 1 * b),
+        Mistake(
+            "the farther one",
+            "You take the one that lies FARTHER from the text. Asked for is the larger dot "
+            "product, and a larger distance means a smaller one.",
+            larger(lambda x, text: (x - text).norm(dim=1))),
+        Mistake(
+            "the best of all captions",
+            "You compare each vector with the texts of the whole batch (a @ text.mT) and take its "
+            "largest. A row has its own caption: (a * text).sum(dim=1).",
+            larger(lambda x, text: (x @ text.mT).amax(dim=1))),
+        Mistake(
+            "the mean over all captions",
+            "You compare each vector with the texts of the whole batch (a @ text.mT) and take the "
+            "mean. A row has its own caption: (a * text).sum(dim=1).",
+            larger(lambda x, text: (x @ text.mT).mean(dim=1))),
+        Mistake(
+            "the best row of a",
+            "You look for the best of all rows of a for each caption. The choice of a row is "
+            "between its own a and its own b.",
+            lambda a, b, text: a[(a @ text.mT).argmax(dim=0)]),
+        Mistake(
+            "the best of the whole batch",
+            "You look for the best of all 2 B vectors for each caption. The choice of a row is "
+            "between its own a and its own b.",
+            lambda a, b, text: torch.cat([a, b])[(torch.cat([a, b]) @ text.mT).argmax(dim=0)]),
+        Mistake(
+            "brought to length one",
+            "The choice is right, but you bring the vector to length one. It comes back as it was.",
+            lambda a, b, text: unit(better_of_two(a, b, text))),
+        Mistake(
+            "a and b compared with each other",
+            "You ask whether a and b point the same way. Compare each of them with the text.",
+            lambda a, b, text: torch.where((dots(a, b) > 0)[:, None], a, b)),
+        Mistake(
+            "the larger sum",
+            "You compare the sums of the entries, and the text has no say. Asked for is the larger "
+            "dot product with it.",
+            larger(lambda x, text: x.sum(dim=1))),
+        Mistake(
+            "a mixture of the two",
+            "You mix the two by how well they fit. A mixture of two pictures is no picture: choose "
+            "one of them.",
+            lambda a, b, text: torch.lerp(
+                b, a, (dots(a, text) - dots(b, text)).sigmoid()[:, None])),
+        Mistake(
+            "the products in place of the vector",
+            "You return products with the text. It is there to choose by: the answer is a row of a "
+            "or of b as it is.",
+            lambda a, b, text: torch.maximum(a * text, b * text)),
+        Mistake(
+            "a number in place of the vector",
+            "You return which of the two is better, (B,). Asked for is the vector itself, (B,E).",
+            lambda a, b, text: (dots(a, text) < dots(b, text)).long()),
     ), "row by row the vector that fits the caption better")
 
 
@@ -397,27 +601,32 @@ def turn(E: int, g: Generator) -> Tensor:
     return torch.linalg.qr(torch.randn(E, E, generator=g, dtype=torch.float64)).Q
 
 
-def cloud_inputs(more: int, E: int, m: int, size: float = 1.0, ratio: float = 0.5):
+def cloud_inputs(more: int, E: int, low: int, high: int, size: float = 1.0, ratio: float = 0.5):
     """A cloud turned at random, of E + 1 to E + more vectors; each axis is `ratio` as wide as the
-    one before."""
+    one before. Low to high of them are asked for."""
     def draw(g: Generator) -> tuple:
         n = E + between(1, more, g)
-        return (size * cloud(n, ratio ** torch.arange(E), turn(E, g), g)).float(), m
+        vectors = size * cloud(n, ratio ** torch.arange(E), turn(E, g), g)
+        return vectors.float(), between(low, high, g)
     return draw
 
 
 def flat_cloud(g: Generator) -> tuple:
-    """Three of five axes hold all there is: what divides by the others' widths finds 0 there. Four
-    are asked for, and give the vectors back as they are."""
+    """Three of five axes hold all there is, and three are asked for: the vectors come back as they
+    are, and what divides by the others' widths finds 0 there."""
     widths = 0.5 ** torch.arange(3)
-    return cloud(between(7, 12, g), widths, turn(5, g)[:3], g).float(), 4
+    return cloud(between(7, 12, g), widths, turn(5, g)[:3], g).float(), 3
 
 
 def straight_cloud(g: Generator) -> tuple:
-    """Along the axes of the table, the widest neither first nor last: nothing is sorted yet."""
+    """Nearly along the axes of the table, the widest neither first nor last: nothing is sorted yet.
+    Two pairs of axes are turned a little, so that standardised ones have unequal widths too."""
     widths = torch.tensor([0.5, 4.0, 0.25, 2.0, 1.0], dtype=torch.float64)
-    vectors = cloud(between(7, 12, g), widths, torch.eye(5, dtype=torch.float64), g)
-    return vectors.float(), between(1, 3, g)
+    V = torch.eye(5, dtype=torch.float64)
+    for first, angle in ((0, 0.3), (2, 0.1)):
+        c, s = math.cos(angle), math.sin(angle)
+        V[first:first + 2, first:first + 2] = torch.tensor([[c, s], [-s, c]])
+    return cloud(between(7, 12, g), widths, V, g).float(), between(2, 3, g)
 
 
 def directions(vectors: Tensor) -> tuple[Tensor, Tensor]:
@@ -496,6 +705,37 @@ def rows_as_variables(vectors: Tensor, m: int) -> Tensor:
     return x @ axes @ axes.mT + vectors.mean(dim=0)
 
 
+def raw_axes(vectors: Tensor, m: int) -> Tensor:
+    """The axes of the vectors as they are, and the mean in its place."""
+    axes = torch.linalg.svd(vectors.double(), full_matrices=False).Vh[:m]
+    return onto(vectors.double().mean(dim=0), axes, vectors)
+
+
+def mean_of_each(vectors: Tensor, m: int) -> Tensor:
+    mean = vectors.double().mean(dim=1, keepdim=True)
+    axes = torch.linalg.svd(vectors - mean, full_matrices=False).Vh[:m]
+    return onto(mean, axes, vectors)
+
+
+def without_values(vectors: Tensor, m: int) -> Tensor:
+    mean = vectors.double().mean(dim=0)
+    U, _, Vh = torch.linalg.svd(vectors - mean, full_matrices=False)
+    return (mean + U[:, :m] @ Vh[:m]).to(vectors)
+
+
+def columns_for_rows(vectors: Tensor, m: int) -> Tensor:
+    mean = vectors.mean(dim=0)
+    columns = torch.linalg.svd(vectors - mean, full_matrices=False).Vh[:, :m]
+    return onto(mean.double(), columns.mT.double(), vectors)
+
+
+def widest_entries(vectors: Tensor, m: int) -> Tensor:
+    kept = vectors.var(dim=0).argsort(descending=True)[:m]
+    out = vectors.mean(dim=0).repeat(len(vectors), 1)
+    out[:, kept] = vectors[:, kept]
+    return out
+
+
 def whitened(vectors: Tensor, m: int) -> Tensor:
     mean, axes = directions(vectors)
     along = (vectors - mean) @ axes[:m].mT
@@ -504,8 +744,8 @@ def whitened(vectors: Tensor, m: int) -> Tensor:
 
 RECONSTRUCT = Exercise(
     "prior.reconstruct", LESSON, 3, reconstruct,
-    (cloud_inputs(9, 5, 2), cloud_inputs(1, 6, 3, size=30.0), straight_cloud, flat_cloud,
-     cloud_inputs(30, 8, 5, size=0.3, ratio=0.6)), (
+    (cloud_inputs(9, 5, 1, 1), cloud_inputs(1, 6, 2, 3, size=30.0), straight_cloud, flat_cloud,
+     cloud_inputs(30, 8, 4, 6, size=0.3, ratio=0.6)), in_section(5,
         Mistake(
             "not centred",
             "You never take away the mean, so the first axis points to where the cloud lies and "
@@ -538,11 +778,11 @@ RECONSTRUCT = Exercise(
             first_entries),
         Mistake(
             "one axis too many",
-            "You keep m + 1 axes.",
+            "You keep m + 1 axes: a slice that ends at m holds m of them.",
             on_axes(lambda axes, m: axes[:m + 1])),
         Mistake(
             "one axis too few",
-            "You keep m - 1 axes.",
+            "You keep m - 1 axes: from -m to the end there are m of them.",
             on_axes(lambda axes, m: axes[:m - 1])),
         Mistake(
             "rows in place of columns",
@@ -562,17 +802,17 @@ RECONSTRUCT = Exercise(
         Mistake(
             "the axes of the correlations",
             "You divide each entry by its deviation before you look for axes (or use corrcoef). "
-            "Then all entries count alike: section 5 asks where the cloud itself is wide.",
+            "Then all entries count alike: asked for is where the cloud itself is wide.",
             of_correlations),
         Mistake(
             "standardised and stretched again",
             "You standardise each entry, project, and stretch it again. These are the axes of "
-            "another cloud: section 5 asks where this one is wide.",
+            "another cloud: asked for is where this one is wide.",
             standardised),
         Mistake(
             "one mean for all entries",
             "You take away the mean of everything, one number. The mean of a cloud is a vector "
-            "(E,), mean(dim=0), as in section 5.",
+            "(E,), mean(dim=0).",
             one_mean),
         Mistake(
             "right axes, one mean for all entries",
@@ -581,9 +821,75 @@ RECONSTRUCT = Exercise(
             one_mean_later),
         Mistake(
             "rows taken for variables",
-            "Your covariance is (n,n): torch.cov takes ROWS for variables. Section 5 wants that of "
-            "the entries, (E,E): torch.cov(vectors.mT), or x.mT @ x.",
+            "Your covariance is (n,n): torch.cov takes ROWS for variables. Take that of the "
+            "entries, (E,E): torch.cov(vectors.mT), or x.mT @ x.",
             rows_as_variables),
+        Mistake(
+            "axes of the vectors as they are",
+            "You look for the axes before you take the mean away, so the first points to where the "
+            "cloud lies. Take the mean away, then form the covariance.",
+            raw_axes),
+        Mistake(
+            "not centred, the mean added",
+            "You never take the mean away, and add it at the end. Take it away before you look for "
+            "axes.",
+            lambda vectors, m: about_0(vectors, m) + vectors.mean(dim=0)),
+        Mistake(
+            "the mean taken away twice",
+            "You take the mean away at the end once more. It is added there.",
+            projected(1, -1)),
+        Mistake(
+            "the mean of each vector",
+            "You take away the mean of each vector, dim=1. The mean of a cloud is a vector (E,), "
+            "mean(dim=0).",
+            mean_of_each),
+        Mistake(
+            "the widest axis left out",
+            "You leave the widest axis out: a slice -m:-1 ends before the last column. Write -m: "
+            "and nothing behind.",
+            on_axes(lambda axes, m: axes[1:m])),
+        Mistake(
+            "from m on",
+            "You keep the columns from m on, [:, m:], which are E - m. The last m are [:, -m:].",
+            on_axes(lambda axes, m: axes[:axes.shape[1] - m])),
+        Mistake(
+            "what the widest axes leave over",
+            "You keep what the m widest axes leave over. Keep what is ALONG them.",
+            on_axes(lambda axes, m: axes[m:])),
+        Mistake(
+            "entries turned round",
+            "You turn the rows of the table of eigenvectors round (flip(0)), which turns the "
+            "entries of each axis. To sort the axes downwards, turn the columns: flip(1).",
+            on_axes(lambda axes, m: axes[-m:].flip(1))),
+        Mistake(
+            "everything kept",
+            "Your vectors come back whole. Keep what they are along the m widest axes, and the "
+            "mean.",
+            lambda vectors, m: 1 * vectors),
+        Mistake(
+            "nothing but the mean",
+            "All your vectors are the mean. Add to it what each is along the m widest axes.",
+            lambda vectors, m: vectors.mean(dim=0).repeat(len(vectors), 1)),
+        Mistake(
+            "the singular values forgotten",
+            "You multiply U by the axes. In an SVD the numbers along the axes are U * S: the "
+            "singular values are missing.",
+            without_values),
+        Mistake(
+            "columns in place of rows",
+            "You take columns of what the SVD calls Vh. Its ROWS are the axes, the widest first: "
+            "Vh[:m].",
+            columns_for_rows),
+        Mistake(
+            "brought to length one",
+            "You bring the vectors to length one in the end. They stay as long as the projection "
+            "makes them.",
+            lambda vectors, m: unit(reconstruct(vectors, m))),
+        Mistake(
+            "the entries of largest variance",
+            "You keep the m ENTRIES of largest variance and set the others to the mean. The cloud "
+            "is turned: find the axes along which it is wide.",
+            widest_entries),
     ), "what the widest axes keep, round the mean",
     tolerance=1e-4)            # eigenvectors in float32
 
@@ -598,6 +904,11 @@ def quantise(x: Tensor, low: Tensor, high: Tensor, buckets: int) -> Tensor:
 def scaled(x: Tensor, low: Tensor, high: Tensor, buckets: int) -> Tensor:
     """0 at low, K at high."""
     return (x - low) / (high - low) * buckets
+
+
+def in_buckets(*args) -> Tensor:
+    """Right, if the range is: of a range of 0 it is what .long() makes of NaN."""
+    return scaled(*args).floor().clamp(0, args[3] - 1).long()
 
 
 def quantise_inputs(K: int, *shape: int, size: float = 1.0, edges: int = 0):
@@ -619,8 +930,9 @@ def quantise_inputs(K: int, *shape: int, size: float = 1.0, edges: int = 0):
 
 def edge_inputs(g: Generator) -> tuple:
     """Every edge of every bucket, and numbers a hair below and above; all lengths are powers of
-    two, so that no rounding moves them. At an edge begins the upper bucket."""
-    K, m, hair = 2 ** between(2, 4, g), between(2, 3, g), 2.0 ** -17
+    two, so that no rounding moves them. At an edge begins the upper bucket. In float32 7 and 15
+    times 1 / 7 and 1 / 15 are not 1, so two kinds of K - 1 buckets part at `high`."""
+    K, m, hair = 2 ** between(3, 4, g), between(2, 3, g), 2.0 ** -17
     low = torch.randint(-3, 2, (m,), generator=g).float()
     width = 2.0 ** torch.randint(-3, -1, (m,), generator=g)
     edges = low + torch.arange(K + 1)[:, None] * width                      # (K + 1, m)
@@ -631,8 +943,8 @@ def edge_inputs(g: Generator) -> tuple:
 QUANTISE = Exercise(
     "prior.quantise", LESSON, 2, quantise,
     (lambda g: quantise_inputs(between(5, 9, g), between(10, 14, g), 3)(g), edge_inputs,
-     quantise_inputs(64, 3, 5, 2, size=50.0, edges=2), quantise_inputs(2, 1, 1),
-     lambda g: quantise_inputs(between(10, 13, g), between(8, 9, g), size=0.01)(g)), (
+     quantise_inputs(1024, 3, 5, 2, size=50.0, edges=2), quantise_inputs(2, 1, 1),
+     lambda g: quantise_inputs(between(10, 13, g), between(8, 9, g), size=0.01)(g)), in_section(5,
         Mistake(
             "rounded",
             "You round to the nearest whole number, which moves every edge by half a bucket. A "
@@ -645,7 +957,7 @@ QUANTISE = Exercise(
         Mistake(
             "an edge counted to the bucket below",
             "A number exactly on an edge falls into the bucket BELOW it (ceil - 1, or bucketize "
-            "without right=True). By section 5 it is rounded down, so there the upper one begins.",
+            "without right=True). Numbers are rounded down, so the upper one begins there.",
             lambda *args: (scaled(*args).ceil() - 1).clamp(0, args[3] - 1).long()),
         Mistake(
             "K - 1 buckets",
@@ -690,6 +1002,98 @@ QUANTISE = Exercise(
             "Your buckets are right, but they are floats. A bucket is a number in a table: make "
             "them whole numbers, .long().",
             lambda *args: quantise(*args).float()),
+        Mistake(
+            "clamped above only",
+            "Numbers below low get buckets below 0. They belong to the nearest one, number 0: "
+            "clamp on both sides.",
+            lambda *args: scaled(*args).floor().clamp(max=args[3] - 1).long()),
+        Mistake(
+            "clamped below only",
+            "Numbers from high on get buckets beyond K - 1. They belong to the nearest one, the "
+            "last: clamp on both sides.",
+            lambda *args: scaled(*args).floor().clamp(min=0).long()),
+        Mistake(
+            "clamped from 1 to K",
+            "You clamp to 1 ... K, and bucket 0 is never used. Counted from 0, the last of K is "
+            "K - 1.",
+            lambda *args: scaled(*args).floor().clamp(1, args[3]).long()),
+        Mistake(
+            "one more bucket on each side",
+            "Numbers outside low and high get buckets of their own, -1 and K. They belong to the "
+            "nearest one, 0 or K - 1.",
+            lambda *args: scaled(*args).floor().clamp(-1, args[3]).long()),
+        Mistake(
+            "0 kept for what lies below low",
+            "You count the edges at or below the number, `low` among them. Then 0 is left for what "
+            "lies below low: count the INNER edges only.",
+            lambda *args: scaled(*args).floor().clamp(-1, args[3] - 1).long() + 1),
+        Mistake(
+            "the remainder in place of the nearest",
+            "You take the remainder by K, so that what lies above high begins at 0 again. It "
+            "belongs to the nearest bucket: clamp.",
+            lambda *args: scaled(*args).floor().long() % args[3]),
+        Mistake(
+            "0 for all that lies outside",
+            "What lies outside low and high gets bucket 0. It belongs to the nearest one, and "
+            "above high that is the last.",
+            lambda x, low, high, K: quantise(x, low, high, K) * ((x >= low) & (x <= high))),
+        Mistake(
+            "K + 1 buckets",
+            "You multiply by K + 1. There are K + 1 EDGES between low and high, and K buckets.",
+            lambda x, low, high, K: scaled(x, low, high, K + 1).floor().clamp(0, K - 1).long()),
+        Mistake(
+            "K - 1 buckets, by their width",
+            "You divide the range by K - 1 for the width of a bucket. K buckets lie between low "
+            "and high: divide by K.",
+            lambda x, low, high, K: ((x - low) / ((high - low) / (K - 1))).floor().clamp(
+                0, K - 1).long()),
+        Mistake(
+            "divided by high",
+            "You divide by high. The range of an axis is high - low.",
+            lambda x, low, high, K: ((x - low) / high * K).floor().clamp(0, K - 1).long()),
+        Mistake(
+            "not divided by the range",
+            "You multiply x by K as if it lay between 0 and 1. Take low away first, and divide by "
+            "high - low.",
+            lambda x, low, high, K: (x * K).floor().clamp(0, K - 1).long()),
+        Mistake(
+            "the division before the difference",
+            "You compute x - low / (high - low): the division comes first. Put brackets round "
+            "x - low.",
+            lambda x, low, high, K: ((x - low / (high - low)) * K).floor().clamp(0, K - 1).long()),
+        Mistake(
+            "rounded before the multiplication",
+            "You round the share down before you multiply it by K, and only the first and last "
+            "bucket are left. Multiply first.",
+            lambda x, low, high, K: (scaled(x, low, high, 1).floor() * K).clamp(0, K - 1).long()),
+        Mistake(
+            "low and high exchanged",
+            "You exchange low and high, so that the buckets are counted from above.",
+            lambda x, low, high, K: in_buckets(x, high, low, K)),
+        Mistake(
+            "the range of the first axis",
+            "You take low and high of the first axis for all. Each axis has its own range.",
+            lambda x, low, high, K: quantise(x, low[:1], high[:1], K)),
+        Mistake(
+            "the range of x",
+            "You take the smallest and the largest of x itself, axis by axis. Take low and high as "
+            "they are given: another batch must get the same buckets.",
+            lambda x, low, high, K: in_buckets(
+                x, *x.reshape(-1, x.shape[-1]).aminmax(dim=0), K)),
+        Mistake(
+            "one range of x",
+            "You take the smallest and the largest of all of x. Take low and high as they are "
+            "given, a range for each axis.",
+            lambda x, low, high, K: in_buckets(x, x.min(), x.max(), K)),
+        Mistake(
+            "the lower edge in place of the number",
+            "You return where the bucket begins. Asked for is its number, 0 to K - 1.",
+            lambda x, low, high, K: low + quantise(x, low, high, K) * (high - low) / K),
+        Mistake(
+            "the middle in place of the number",
+            "You return the middle of the bucket, which is the way back. Asked for is its number, "
+            "0 to K - 1.",
+            lambda x, low, high, K: low + (quantise(x, low, high, K) + 0.5) * (high - low) / K),
     ), "K equal buckets an axis, and the nearest one outside")
 
 

@@ -40,6 +40,12 @@ def sines_cosines(angle: Tensor) -> Tensor:
     return torch.cat([angle.sin(), angle.cos()], dim=1)
 
 
+def wave_by_wave(t: Tensor, rate: Tensor) -> Tensor:
+    """Half of the rates for the sines, the other half for the cosines."""
+    first, second = (t[:, None].float() * rate).chunk(2, dim=1)
+    return torch.cat([first.sin(), second.cos()], dim=1)
+
+
 def step_times(g: Generator) -> tuple:
     """Whole numbers, the first step among them."""
     t = torch.cat([torch.tensor([0, 1, 5]), torch.randint(6, (between(1, 3, g),), generator=g)])
@@ -156,6 +162,69 @@ TIME_FEATURES = Exercise(
             "Your cosines and sines take turns, cosines first. Here all the sines come first, then "
             "all the cosines.",
             lambda t, width: time_features(t, width).unflatten(1, (2, -1)).flip(1).mT.flatten(1)),
+        Mistake(
+            "rates in reverse",
+            "Your rates rise from nearly 1 / 10000 to 1. The first is the fastest: i is counted "
+            "upwards, and the exponent is -i / (width / 2).",
+            waves(lambda width: rates(width).flip(0))),
+        Mistake(
+            "the base forgotten",
+            "Your rates are exp(-i / (width / 2)) and fall to a third only. The base is 10000: "
+            "raise it to that power, or multiply by math.log(10000) within exp.",
+            waves(lambda width: torch.exp(-torch.arange(width // 2) / (width // 2)))),
+        Mistake(
+            "divided outside the exponent",
+            "You raise 10000 to the power -i, and divide that by width / 2. A power comes before "
+            "a division: put brackets round the whole exponent.",
+            waves(lambda width: 10_000.0 ** -torch.arange(width // 2).float() / (width // 2))),
+        Mistake(
+            "a whole number in the exponent",
+            "You divide by // in the exponent, which leaves whole numbers: all rates but the "
+            "first are alike. Divide by /.",
+            waves(lambda width: 10_000.0 ** (-torch.arange(width // 2) // (width // 2)))),
+        Mistake(
+            "each rate used once",
+            "You make width rates, and give the first half to the sines and the others to the "
+            "cosines. There are width / 2, and each has a sine AND a cosine.",
+            lambda t, width: wave_by_wave(t, 10_000 ** -(torch.arange(width) / width))),
+        Mistake(
+            "rates on a rising line",
+            "Your rates are i / (width / 2), and the first is 0. That is the exponent without its "
+            "sign: 10000 is raised to the power -i / (width / 2).",
+            waves(lambda width: torch.arange(width // 2) / (width // 2))),
+        Mistake(
+            "powers of two, rising",
+            "You double the rate from one to the next. They fall from 1 towards 1 / 10000 in "
+            "width / 2 even ratios: 10000 to the power -i / (width / 2).",
+            waves(lambda width: 2.0 ** torch.arange(width // 2))),
+        Mistake(
+            "time turned round",
+            "All your sines have the wrong sign, as those of -t. The minus belongs to the "
+            "exponent of the rates, not to t.",
+            lambda t, width: time_features(-t, width)),
+        Mistake(
+            "degrees",
+            "You turn degrees into radians. Here the angle is t times the rate as it is.",
+            waves(lambda width: math.pi / 180 * rates(width))),
+        Mistake(
+            "t added to the rates",
+            "You add t and the rates. Each angle is a product: a column of times, times a row of "
+            "rates.",
+            lambda t, width: sines_cosines(t[:, None].float() + rates(width))),
+        Mistake(
+            "the first time for all",
+            "All your rows are those of the first time. Each sample has its own: t[:, None] times "
+            "the rates is a table (B,width/2).",
+            lambda t, width: time_features(t[:1], width).repeat(len(t), 1)),
+        Mistake(
+            "t divided by the largest",
+            "You divide t by the largest of the batch. Then a time looks different in other "
+            "company: take t as it is.",
+            lambda t, width: time_features(t / t.max(), width)),
+        Mistake(
+            "only cosines",
+            "Both of your halves are cosines. The first half has the sines at the same rates.",
+            lambda t, width: time_features(t, width)[:, width // 2:].repeat(1, 2)),
     ), "sines, then cosines, at rates that fall from 1")
 
 
@@ -281,6 +350,43 @@ MODULATE = Exercise(
             "You take the mean of each channel out of h. h is normed already: scale and shift are "
             "all that is left to do.",
             lambda h, scale, shift: modulate(h - h.mean(dim=(2, 3), keepdim=True), scale, shift)),
+        Mistake(
+            "each channel normed once more",
+            "You norm each channel of h. h is normed already: scale and shift are all that is left "
+            "to do.",
+            lambda h, scale, shift: modulate(F.instance_norm(h), scale, shift)),
+        Mistake(
+            "each picture normed once more",
+            "You norm h over its channels and pixels. h is normed already: scale and shift are all "
+            "that is left to do.",
+            lambda h, scale, shift: modulate(F.group_norm(h, 1), scale, shift)),
+        Mistake(
+            "divided by 1 + scale",
+            "You divide by 1 + scale. Multiply by it: a large scale makes the channel loud.",
+            lambda h, scale, shift: h / (1 + wide(scale)) + wide(shift)),
+        Mistake(
+            "SiLU as well",
+            "You put a SiLU behind the shift. It belongs to the block; this exercise ends with the "
+            "formula.",
+            lambda h, scale, shift: F.silu(modulate(h, scale, shift))),
+        Mistake(
+            "h added once more",
+            "You add h once more. The 1 in 1 + scale stands for it already; the input is added at "
+            "the end of the block, and not here.",
+            lambda h, scale, shift: h + modulate(h, scale, shift)),
+        Mistake(
+            "nothing done",
+            "You return h as it is. Scale and shift each channel: the formula stands above.",
+            lambda h, scale, shift: 1 * h),
+        Mistake(
+            "1 + shift",
+            "The scale is right. You add 1 + shift: the 1 belongs to the scale alone.",
+            lambda h, scale, shift: modulate(h, scale, 1 + shift)),
+        Mistake(
+            "never turned round",
+            "You do not let 1 + scale fall below 0. There a channel is turned round: that is "
+            "meant to be possible.",
+            lambda h, scale, shift: modulate(h, scale.clamp(min=-1), shift)),
     ), "each channel of each sample scaled and shifted by its own numbers",
     learns=True)
 
@@ -403,6 +509,68 @@ JOIN = Exercise(
             "Your skips come in reverse along the batch. The pile of a U-Net turns the SIZES "
             "round; a sample keeps its own skip.",
             lambda x, skip: torch.cat([enlarged(x), skip.flip(0)], dim=1)),
+        Mistake(
+            "x not as high as the skip",
+            "Where you join them, x is half as high as the skip. Repeat each pixel along both "
+            "sides first, height AND width.",
+            lambda x, skip: torch.cat([x, skip], dim=1)),
+        Mistake(
+            "enlarged along the height only",
+            "You repeat each pixel along the height only. x is half as high AND half as wide as "
+            "the skip: repeat along both sides.",
+            lambda x, skip: torch.cat([x.repeat_interleave(2, dim=2), skip], dim=1)),
+        Mistake(
+            "batch and channels repeated",
+            "You repeat along dimensions 0 and 1, the samples and the channels. Pixels lie along "
+            "2 and 3, height and width.",
+            lambda x, skip: torch.cat(
+                [x.repeat_interleave(2, dim=0).repeat_interleave(2, dim=1), skip], dim=1)),
+        Mistake(
+            "enlarged fourfold",
+            "You make each side of x four times as long. Twice is enough: 4 places come from 1 "
+            "because there are two sides.",
+            lambda x, skip: torch.cat([F.interpolate(x, scale_factor=4.0), skip], dim=1)),
+        Mistake(
+            "both enlarged",
+            "You enlarge the skip too. It has the right size already: enlarge x alone.",
+            lambda x, skip: torch.cat([enlarged(x), enlarged(skip)], dim=1)),
+        Mistake(
+            "as wide as high",
+            "You make x square, as wide as it is high. Pictures need not be square: double each "
+            "side on its own.",
+            lambda x, skip: torch.cat([F.interpolate(x, size=2 * x.shape[2]), skip], dim=1)),
+        Mistake(
+            "height and width exchanged",
+            "You exchange height and width of x. Enlarge it as it lies.",
+            lambda x, skip: torch.cat([enlarged(x.mT), skip], dim=1)),
+        Mistake(
+            "the skip averaged",
+            "You average the skip over blocks of 2 x 2, so that it fits x. It is there for the "
+            "details: enlarge x instead.",
+            lambda x, skip: torch.cat([x, F.avg_pool2d(skip, 2)], dim=1)),
+        Mistake(
+            "joined along the batch",
+            "You join along dimension 0, so that there are twice as many pictures. Join along the "
+            "channels, dim=1.",
+            lambda x, skip: torch.cat([enlarged(x), skip], dim=0)),
+        Mistake(
+            "joined along the width",
+            "You put the skip BESIDE x: a picture twice as wide. Join along the channels, dim=1.",
+            lambda x, skip: torch.cat([enlarged(x), skip], dim=3)),
+        Mistake(
+            "a dimension too many",
+            "torch.stack makes a new dimension, and wants as many channels on both sides. "
+            "torch.cat along dim=1 lays the channels on each other.",
+            lambda x, skip: torch.stack([enlarged(x), skip], dim=1)),
+        Mistake(
+            "x forgotten",
+            "You return the skip alone. x, enlarged, stands before it.",
+            lambda x, skip: 1 * skip),
+        Mistake(
+            "channels mixed",
+            "You lay the channels of x out four times and shuffle them into pixels, so that a "
+            "pixel's four places come from different channels. Repeat each PIXEL.",
+            lambda x, skip: torch.cat([F.pixel_shuffle(x.repeat(1, 4, 1, 1), 2), skip], dim=1)),
     ), "each pixel repeated, and the skip's channels behind",
     learns=True)
 
@@ -422,21 +590,22 @@ def conditions(keep, E=len):
         condition = torch.randn(len(kept), E(kept), generator=g)
         null = 3 + torch.randn(E(kept), generator=g)
         condition[0, 0], null[0] = 9.0, -20.0  # so far out that no clip goes unseen
+        condition[:, 1:2] = 0.0                # a number like others, and no sign of a dropped row
         return condition, null, kept
     return draw
 
 
-def some(first: bool):
-    """Draws of keep: the first sample's, some kept and some dropped, and the last, which is not
-    what the first is."""
-    return lambda g: [first, *(torch.randperm(between(2, 4, g), generator=g) % 2 == 0).tolist(),
-                      not first]
+def some(first: bool, low: int = 2, high: int = 4):
+    """Draws of keep: the first sample's, low to high more, some kept and some dropped, and the
+    last, which is not what the first is."""
+    return lambda g: [first, *(torch.randperm(between(low, high, g), generator=g) % 2 == 0
+                               ).tolist(), not first]
 
 
 DROP_CONDITION = Exercise(
     "unet.drop_condition", LESSON, 1, drop_condition,
-    (conditions(some(first=False)),
-     conditions(some(first=True), lambda kept: 1),
+    (conditions(some(False)),
+     conditions(some(True, 60, 80), lambda kept: 1),     # so many that no throw keeps them all
      conditions(lambda g: [False], lambda kept: 5),
      conditions(lambda g: [True] * between(2, 4, g)),
      conditions(lambda g: [False] * between(2, 4, g))), in_section(5,
@@ -523,6 +692,48 @@ DROP_CONDITION = Exercise(
             "are.",
             lambda condition, null, keep: drop_condition(
                 condition / keep.float().mean().clamp(min=0.01), null, keep)),
+        Mistake(
+            "null added to all",
+            "You add null to every row. Where keep is True the condition stays as it is; null "
+            "stands only where it is dropped.",
+            lambda condition, null, keep: keep[:, None] * condition + null),
+        Mistake(
+            "null with the wrong sign",
+            "Where a condition is dropped you put -null. null stands there as it is.",
+            lambda condition, null, keep: drop_condition(condition, -null, keep)),
+        Mistake(
+            "the first number of null",
+            "Where a condition is dropped you put the first number of null in every place. null "
+            "is a vector: it stands in the row as it is.",
+            lambda condition, null, keep: drop_condition(condition, null[:1], keep)),
+        Mistake(
+            "zeros taken for dropped",
+            "You put null wherever the condition times keep is 0. A condition that is kept may "
+            "hold zeros: ask keep, with torch.where.",
+            lambda condition, null, keep: torch.where(keep[:, None] * condition != 0, condition,
+                                                      null)),
+        Mistake(
+            "half of null",
+            "Where a condition is dropped you put the mean of it and of null. It must be gone: "
+            "null stands in its place.",
+            lambda condition, null, keep: torch.where(keep[:, None], condition,
+                                                      (condition + null) / 2)),
+        Mistake(
+            "kept conditions divided by 0.9",
+            "You divide the conditions that are kept by 0.9, as dropout does. They stay as they "
+            "are.",
+            lambda condition, null, keep: drop_condition(condition / 0.9, null, keep)),
+        Mistake(
+            "the last row left as it is",
+            "Your last row is always the condition: your loop or slice ends one too early.",
+            lambda condition, null, keep: drop_condition(
+                condition, null, keep | (torch.arange(len(keep)) == len(keep) - 1))),
+        Mistake(
+            "only the first dropped",
+            "You put null in the first row that is dropped, and leave the others. Every row whose "
+            "keep is False gets it.",
+            lambda condition, null, keep: drop_condition(condition, null,
+                                                         keep | ((~keep).cumsum(0) > 1))),
     ), "null in the rows that are dropped, and only there",
     learns=True)
 
@@ -555,12 +766,12 @@ def inside(size: int, kernel: int, stride: int) -> int:
                for place in range(-(kernel // 2), kernel // 2 + 1))
 
 
-def convolution(kernels, sizes, strides, channels=(2, 9)):
+def convolution(kernels, sizes, strides, channels=(2, 9), stops=(2, 5)):
     """Draws of one; height is a multiple of the stride + sizes[0], width one + sizes[1]."""
     def draw(g):
         stride = strides[between(0, len(strides) - 1, g)]
         kernel = kernels[between(0, len(kernels) - 1, g)]
-        height, width = (between(2, 5, g) * stride + more for more in sizes)
+        height, width = (between(*stops, g) * stride + more for more in sizes)
         return between(*channels, g), between(*channels, g), kernel, height, width, stride
     return draw
 
@@ -574,7 +785,7 @@ MULTIPLY_ADDS = Exercise(
     "unet.multiply_adds", LESSON, 2, multiply_adds,
     (convolution((3, 5), (1, 1), (3,)),                 # both sides leave a rest of 1
      convolution((3, 7), (0, 3), (1,)),
-     convolution((3,), (0, 1), (2, 4), (48, 96)),
+     convolution((3,), (0, 1), (2, 4), (1025, 1535), (20, 40)),  # more than 32 bits can count
      convolution((1,), (-1, 1), (3, 4)),
      smallest_convolution), in_section(3,
         Mistake(
@@ -699,8 +910,95 @@ MULTIPLY_ADDS = Exercise(
             "zeros of the padding too: every stop costs the same.",
             lambda c_in, c_out, kernel, height, width, stride: c_in * c_out * inside(
                 height, kernel, stride) * inside(width, kernel, stride)),
+        Mistake(
+            "one bias a channel",
+            "You count one more for each output channel, the bias. This convolution has none.",
+            lambda c_in, c_out, *sizes: multiply_adds(c_in, c_out, *sizes) + c_out),
+        Mistake(
+            "the places alone",
+            "You count the places of the output, and not what is done there: c_in * c_out * "
+            "kernel * kernel uses at each.",
+            counted(outputs, lambda c_in, c_out, kernel: 1)),
+        Mistake(
+            "the area divided by the stride once, rounded up",
+            "You divide height * width by the stride once. It shortens each side, and so the area "
+            "twice: -(-height // stride) first, then the width likewise.",
+            counted(lambda height, width, stride, kernel: ceiled(height * width, stride))),
+        Mistake(
+            "rounded down in the end",
+            "You multiply everything, divide by the stride twice, and round in the end. Each SIDE "
+            "is rounded up on its own, before they are multiplied.",
+            lambda c_in, c_out, kernel, height, width, stride: (
+                c_in * c_out * kernel ** 2 * height * width // stride ** 2)),
+        Mistake(
+            "rounded up in the end",
+            "You multiply everything, divide by the stride twice, and round up in the end. Each "
+            "SIDE is rounded up on its own, before they are multiplied.",
+            lambda c_in, c_out, kernel, height, width, stride: ceiled(
+                c_in * c_out * kernel ** 2 * height * width, stride ** 2)),
+        Mistake(
+            "one stop too few",
+            "You miss the last stop on each side: (size - 1) // stride counts the steps BETWEEN "
+            "stops. Add 1.",
+            counted(lambda height, width, stride, kernel:
+                    (height - 1) // stride * ((width - 1) // stride))),
+        Mistake(
+            "c_in twice",
+            "You multiply c_in by itself. Each of the c_out output channels looks at each of the "
+            "c_in.",
+            counted(outputs, lambda c_in, c_out, kernel: c_in ** 2 * kernel ** 2)),
+        Mistake(
+            "c_out twice",
+            "You multiply c_out by itself. Each of the c_out output channels looks at each of the "
+            "c_in.",
+            counted(outputs, lambda c_in, c_out, kernel: c_out ** 2 * kernel ** 2)),
+        Mistake(
+            "a kernel of 3 always",
+            "You count 9 places of the kernel, whatever its size. It has kernel * kernel.",
+            counted(outputs, lambda c_in, c_out, kernel: c_in * c_out * 9)),
+        Mistake(
+            "multiplied by the stride",
+            "You multiply by the stride. It makes the kernel stop at FEWER places: divide each "
+            "side by it, and round up.",
+            counted(lambda height, width, stride, kernel: height * stride * width * stride)),
+        Mistake(
+            "halved whatever the stride",
+            "You halve each side, whatever the stride is. Divide by it.",
+            counted(lambda height, width, stride, kernel: outputs(
+                height, width, 1 + (stride > 1), kernel))),
+        Mistake(
+            "a padding of 1 always",
+            "You count with a padding of 1, which fits a kernel of 3 only. It is kernel // 2, "
+            "whatever the kernel.",
+            counted(lambda height, width, stride, kernel: ((height + 2 - kernel) // stride + 1)
+                    * ((width + 2 - kernel) // stride + 1))),
+        Mistake(
+            "only the height rounded up",
+            "You round the height up and the width down. Both sides follow one rule: up.",
+            counted(lambda height, width, stride, kernel:
+                    ceiled(height, stride) * (width // stride))),
+        Mistake(
+            "only the width rounded up",
+            "You round the width up and the height down. Both sides follow one rule: up.",
+            counted(lambda height, width, stride, kernel:
+                    height // stride * ceiled(width, stride))),
+        Mistake(
+            "a negative count",
+            "Your count is right but for its sign: -(-size // stride) has two minus signs, and one "
+            "of the sides lacks one.",
+            lambda *sizes: -multiply_adds(*sizes)),
+        Mistake(
+            "more than 32 bits can count",
+            "You count in 32 bits (int32), and beyond 2147483647 they go on below 0. Python's own "
+            "whole numbers have no end: leave tensors out.",
+            lambda *sizes: (multiply_adds(*sizes) + 2 ** 31) % 2 ** 32 - 2 ** 31),
+        Mistake(
+            "each addition counted",
+            "You count the additions too, c_in * kernel * kernel - 1 for each output number. A "
+            "multiplication and the addition behind it count as one.",
+            counted(outputs, lambda c_in, c_out, kernel: c_out * (2 * c_in * kernel ** 2 - 1))),
     ), "every weight at every place of the output, whatever the stride",
-    tolerance=1e-9)            # less than one of a count; a mistake in floats may round otherwise
+    tolerance=1e-12)           # less than one of a count; a mistake in floats may round otherwise
 
 
 EXERCISES = (TIME_FEATURES, MODULATE, JOIN, DROP_CONDITION, MULTIPLY_ADDS)

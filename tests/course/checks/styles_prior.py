@@ -43,7 +43,7 @@ def quantise(x, low, high, buckets):
 
 
 OTHER_STYLE = {
-    "prior.gap": lambda text, image: math.dist(centre(text), centre(image)),
+    "prior.gap": lambda text, image: torch.tensor(math.dist(centre(text), centre(image))),
     "prior.to_unit_variance": to_unit_variance,
     "prior.better_of_two": better_of_two,
     "prior.reconstruct": reconstruct,

@@ -35,9 +35,10 @@ def replaced(condition, null, keep):
 
 
 def measured(c_in, c_out, kernel, height, width, stride):
-    """By a convolution of ones, whose output is as large as it is."""
-    layer = torch.nn.Conv2d(c_in, c_out, kernel, stride, kernel // 2, bias=False)
-    return layer(torch.ones(1, c_in, height, width)).numel() * layer.weight[0].numel()
+    """By a convolution without numbers: its output is as large as that of a real one."""
+    layer = torch.nn.Conv2d(c_in, c_out, kernel, stride, kernel // 2, bias=False, device="meta")
+    picture = torch.empty(1, c_in, height, width, device="meta")
+    return layer(picture).numel() * layer.weight[0].numel()
 
 
 def by_formula(c_in, c_out, kernel, height, width, stride):
@@ -117,7 +118,7 @@ STUDENTS = [                   # (exercise, the bank's name or None, somebody's 
     ("time_features", "rates forgotten", lambda t, width: torch.stack(
         [t.sin()] * (width // 2) + [t.cos()] * (width // 2), 1)),
     ("time_features", "another base", lambda t, width: features(t, width, base=1000)),
-    ("time_features", None, lambda t, width: features(t, width, base=math.e)),
+    ("time_features", "the base forgotten", lambda t, width: features(t, width, base=math.e)),
     ("time_features", "t divided by 1000", lambda t, width: features(t / 1000, width)),
     ("time_features", "t made whole", lambda t, width: features(t.long(), width)),
     ("time_features", None, lambda t, width: features(t.abs(), width)),
@@ -139,7 +140,7 @@ STUDENTS = [                   # (exercise, the bank's name or None, somebody's 
         h, scale.mean(1, keepdim=True).expand_as(scale), shift)),
     ("modulate", "exp of the scale",
      lambda h, scale, shift: styles_unet.modulate(h, scale.exp() - 1, shift)),
-    ("modulate", None, lambda h, scale, shift: styles_unet.modulate(
+    ("modulate", "each picture normed once more", lambda h, scale, shift: styles_unet.modulate(
         F.layer_norm(h, h.shape[1:]), scale, shift)),
     ("modulate", None, lambda h, scale, shift: styles_unet.modulate(h, scale, 2 * shift)),
     ("join", "the skip first", lambda x, skip: styles_unet.join(x, skip).roll(skip.size(1), 1)),
@@ -149,10 +150,12 @@ STUDENTS = [                   # (exercise, the bank's name or None, somebody's 
     ("join", None, lambda x, skip: torch.cat([F.avg_pool2d(skip, 2), x], 1)),
     ("join", "bicubic", lambda x, skip: torch.cat([F.interpolate(
         x, scale_factor=2, mode="bicubic"), skip], 1)),
-    ("join", None, lambda x, skip: torch.cat([x.repeat_interleave(2, 2), skip], 1)),
+    ("join", "enlarged along the height only", lambda x, skip:
+        torch.cat([x.repeat_interleave(2, 2), skip], 1)),
     ("join", "four times along the rows", lambda x, skip: torch.cat(
         [x.repeat_interleave(4, 3).view(len(x), -1, *skip.shape[2:]), skip], 1)),
-    ("join", None, lambda x, skip: torch.cat([F.interpolate(x, scale_factor=2), skip], 3)),
+    ("join", "joined along the width", lambda x, skip:
+        torch.cat([F.interpolate(x, scale_factor=2), skip], 3)),
     ("drop_condition", "keep turned round", lambda condition, null, keep: torch.where(
         keep[:, None], null, condition)),
     ("drop_condition", "zeros in place of null",
@@ -164,7 +167,11 @@ STUDENTS = [                   # (exercise, the bank's name or None, somebody's 
     ("drop_condition", "entry by entry", lambda condition, null, keep: (
         keep * condition + ~keep * null)),
     ("drop_condition", None, lambda condition, null, keep: condition if keep else null),
-    ("drop_condition", None, lambda condition, null, keep: torch.where(
+    ("drop_condition", "zeros taken for dropped", lambda condition, null, keep: torch.where(
+        condition * keep[:, None] == 0, null, condition)),
+    ("drop_condition", "the last row left as it is", lambda condition, null, keep: torch.cat(
+        [replaced(condition, null, keep)[:-1], condition[-1:]])),
+    ("drop_condition", "null added to all", lambda condition, null, keep: torch.where(
         keep[:, None], condition + null, null)),
     ("drop_condition", "one number of null", lambda condition, null, keep: torch.where(
         keep[:, None], condition, null.mean())),
@@ -185,7 +192,16 @@ STUDENTS = [                   # (exercise, the bank's name or None, somebody's 
         (c_in + c_out) * k * k * math.ceil(H / s) * math.ceil(W / s))),
     ("multiply_adds", "not rounded", lambda c_in, c_out, k, H, W, s: (
         c_in * c_out * k * k * (H / s) * (W / s))),
-    ("multiply_adds", None, lambda *args: by_formula(*args) + args[1]),
+    ("multiply_adds", "more than 32 bits can count", lambda c_in, c_out, k, H, W, s: (
+        torch.tensor(c_in, dtype=torch.int32) * c_out * k * k * math.ceil(H / s)
+        * math.ceil(W / s))),
+    ("multiply_adds", None, lambda *args: int(torch.tensor(float(args[0])) * by_formula(
+        1, *args[1:]))),
+    ("multiply_adds", "one stop too few", lambda c_in, c_out, k, H, W, s: (
+        c_in * c_out * k * k * (math.ceil(H / s) - 1) * (math.ceil(W / s) - 1))),
+    ("multiply_adds", "rounded down in the end", lambda c_in, c_out, k, H, W, s: int(
+        c_in * c_out * k * k * H / s * W / s)),
+    ("multiply_adds", "one bias a channel", lambda *args: by_formula(*args) + args[1]),
     ("multiply_adds", "the height for both sides", lambda c_in, c_out, k, H, W, s: (
         c_in * c_out * k * k * math.ceil(H / s) ** 2)),
     ("time_features", "the 2 counted twice", lambda t, width: features(t, width, half=width / 4)),
@@ -210,7 +226,8 @@ STUDENTS = [                   # (exercise, the bank's name or None, somebody's 
         h, scale, shift).clamp(-100, 100)),
     ("modulate", None, lambda h, scale, shift: styles_unet.modulate(
         h, scale.flip(0), shift.flip(0))),
-    ("modulate", None, lambda h, scale, shift: F.silu(styles_unet.modulate(h, scale, shift))),
+    ("modulate", "SiLU as well", lambda h, scale, shift:
+        F.silu(styles_unet.modulate(h, scale, shift))),
     ("join", "bilinear, corners aligned", lambda x, skip: torch.cat([torch.nn.Upsample(
         scale_factor=2, mode="bilinear", align_corners=True)(x), skip], 1)),
     ("join", "another sample's skip", lambda x, skip: styles_unet.join(x, skip[range(
@@ -219,7 +236,8 @@ STUDENTS = [                   # (exercise, the bank's name or None, somebody's 
       for most in (3, 4, 10)],
     ("join", None, lambda x, skip: styles_unet.join(x.clamp(-3, 3), skip)),
     ("join", None, lambda x, skip: styles_unet.join(x, skip.relu())),
-    ("join", None, lambda x, skip: torch.cat([F.pixel_shuffle(x.repeat(1, 4, 1, 1), 2), skip], 1)),
+    ("join", "channels mixed", lambda x, skip:
+        torch.cat([F.pixel_shuffle(x.repeat(1, 4, 1, 1), 2), skip], 1)),
     ("drop_condition", "the last sample decides for all", lambda condition, null, keep: (
         condition.clone() if keep[-1] else null.expand_as(condition))),
     ("drop_condition", "all dropped", lambda condition, null, keep: null.expand_as(condition)),
@@ -235,9 +253,9 @@ STUDENTS = [                   # (exercise, the bank's name or None, somebody's 
         c_in * H, c_out, k, 1, W, s)),
     ("multiply_adds", "half rounded up", lambda c_in, c_out, k, H, W, s: (
         c_in * c_out * k * k * ((H + 1) // s) * ((W + 1) // s))),
-    ("multiply_adds", None, lambda c_in, c_out, k, H, W, s: by_formula(
+    ("multiply_adds", "a kernel of 3 always", lambda c_in, c_out, k, H, W, s: by_formula(
         c_in, c_out, 3, H, W, s)),
-    ("multiply_adds", None, lambda c_in, c_out, k, H, W, s: (
+    ("multiply_adds", "each addition counted", lambda c_in, c_out, k, H, W, s: (
         (2 * c_in * k * k - 1) * by_formula(1, c_out, 1, H, W, s))),
 ]
 
@@ -287,6 +305,15 @@ def test_each_message_names_the_section_to_read_again():
 
 
 # ---- the oracle and the inputs
+
+def test_every_check_counts_beyond_32_bits_and_no_condition_is_kept_without_a_zero():
+    for seed in range(20):
+        counts = [checks.find("unet.multiply_adds").function(*args)
+                  for args in calls("unet.multiply_adds", seed)]
+        assert sum(count > 2 ** 31 for count in counts) == 1
+        for condition, _, keep in calls("unet.drop_condition", seed):
+            assert condition.shape[1] == 1 or (condition[keep] == 0).any(1).all()
+
 
 def test_the_count_is_that_of_a_real_convolution_for_every_odd_kernel_size_and_stride():
     count = checks.find("unet.multiply_adds").function
