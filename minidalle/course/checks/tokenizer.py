@@ -42,6 +42,21 @@ def alone(word: list[int], pair: tuple[int, int]) -> int:
     return len(word) - len(merge(word, pair, -1))
 
 
+def count_in_words(pairs):
+    """Count what pairs(word) gives, as often as the word occurs."""
+    return lambda words, times: total((pair, n) for word, n in zip(words, times)
+                                      for pair in pairs(word))
+
+
+def first_counts(words: list[list[int]], times: list[int]) -> dict:
+    """A pair keeps the count of the word in which it was met first."""
+    counts = {}
+    for word, n in zip(words, times):
+        for pair in pairwise(word):
+            counts.setdefault(pair, n)
+    return counts
+
+
 def count_inputs(g: Generator) -> tuple:
     """Words with a run of one id, with a pair and its mirror, and of several lengths."""
     a, b, c = drawn(range(3, 400), 3, g)
@@ -144,6 +159,50 @@ COUNT = Exercise(
             "ids in place of pairs",
             "You count single ids. The keys are pairs of neighbours, (left, right) (section 2).",
             lambda words, times: total((i, n) for word, n in zip(words, times) for i in word)),
+        Mistake(
+            "the first pair of a word forgotten",
+            "You leave out the first pair of each word. An index that looks ahead, (word[i], "
+            "word[i + 1]), begins at 0; one that looks back begins at 1 (section 2).",
+            lambda words, times: count_pairs([word[1:] for word in words], times)),
+        Mistake(
+            "the last id beside the first",
+            "You also count the last id with the first, as in a ring: word[i - 1] of i = 0 is the "
+            "last one. A word has one pair fewer than ids (section 2).",
+            count_in_words(lambda word: [(word[i - 1], word[i]) for i in range(len(word))])),
+        Mistake(
+            "right before left",
+            "Your keys are (right, left). The key of \"ab\" is (a, b), left before right "
+            "(section 2).",
+            count_in_words(lambda word: [(right, left) for left, right in pairwise(word)])),
+        Mistake(
+            "only the first word",
+            "You count the first word and leave the others. Does return stand inside the loop? It "
+            "belongs behind it (section 2).",
+            lambda words, times: count_pairs(words[:1], times[:1])),
+        Mistake(
+            "the last word forgotten",
+            "You leave out the last word. Go through both lists to their end: zip(words, times) "
+            "(section 2).",
+            lambda words, times: count_pairs(words[:-1], times[:-1])),
+        Mistake(
+            "the first word's count kept",
+            "A pair keeps the count of the first word that has it. Add what the other words bring: "
+            "counts[pair] += n (section 2).",
+            first_counts),
+        Mistake(
+            "two equal ids left out",
+            "You leave out pairs of two equal ids. (a, a) is a pair like all others (section 2).",
+            count_in_words(lambda word: [(x, y) for x, y in pairwise(word) if x != y])),
+        Mistake(
+            "pairs with a gap",
+            "You pair each id with the one after the next. Neighbours are word[i] and word[i + 1] "
+            "(section 2).",
+            count_in_words(lambda word: zip(word, word[2:]))),
+        Mistake(
+            "counted from 1",
+            "Each of your counts is one too large. A pair that was not met yet has the count 0 "
+            "(section 2).",
+            lambda words, times: {pair: n + 1 for pair, n in count_pairs(words, times).items()}),
     ), "every pair of neighbours, as often as its word occurs")
 
 
@@ -192,6 +251,18 @@ def merge_short(g: Generator) -> tuple:
     return [a, b], (a, b), new_id(g)
 
 
+def merge_empty(g: Generator) -> tuple:
+    """No ids at all: the text without letters."""
+    a, b = drawn(range(3, 259), 2, g)
+    return [], (a, b), new_id(g)
+
+
+def merge_single(g: Generator) -> tuple:
+    """The left half alone: nothing stands behind it."""
+    a, b = drawn(range(3, 259), 2, g)
+    return [a], (a, b), new_id(g)
+
+
 def merge_by(rule):
     """Walk from the left; at the pair, rule(new, right) is written and so many ids are passed."""
     def walk(ids, pair, new):
@@ -230,9 +301,39 @@ def merge_overlapping(ids, pair, new):
             if begins[i] or not (i and begins[i - 1])]
 
 
+def places_of(ids, pair) -> list[int]:
+    """Where the pair begins."""
+    return [i for i, p in enumerate(pairwise(ids)) if p == tuple(pair)]
+
+
 def merge_first(ids, pair, new):
-    places = [i for i, p in enumerate(pairwise(ids)) if p == tuple(pair)]
-    return [*ids[:places[0]], new, *ids[places[0] + 2:]]
+    places = places_of(ids, pair)
+    return [*ids[:places[0]], new, *ids[places[0] + 2:]] if places else list(ids)
+
+
+def merge_at_every_place(ids, pair, new):
+    """new at each place where the pair begins, and what stands there elsewhere."""
+    begins = places_of(ids, pair)
+    return [new if i in begins else x for i, x in enumerate(ids)]
+
+
+def last_twice(ids, pair, new):
+    """The last id is added after the walk, whether or not it was merged."""
+    return last_lost(ids, pair, new) + ids[-1:]
+
+
+def end_not_merged(ids, pair, new):
+    """The last two ids are never looked at together."""
+    out, i = [], 0
+    while i < len(ids):
+        two = i < len(ids) - 2 and (ids[i], ids[i + 1]) == tuple(pair)
+        out, i = out + [new if two else ids[i]], i + 1 + two
+    return out
+
+
+def merge_two_by_two(ids, pair, new):
+    twos = [ids[i:i + 2] for i in range(0, len(ids), 2)]
+    return sum(([new] if tuple(two) == tuple(pair) else two for two in twos), [])
 
 
 def merge_any_order(ids, pair, new):
@@ -245,7 +346,8 @@ def merge_any_order(ids, pair, new):
 
 MERGE = Exercise(
     "tokenizer.merge", LESSON, 2, merge, (
-        merge_runs, merge_others, merge_by_hand, merge_ring, merge_short), (
+        merge_runs, merge_others, merge_by_hand, merge_ring, merge_short, merge_empty,
+        merge_single), (
         Mistake(
             "overlapping pairs merged twice",
             "In a run such as a a a you merge twice, and the middle one serves both. An id that "
@@ -304,6 +406,51 @@ MERGE = Exercise(
             "You take the pair out and write nothing in its place. The new id belongs there "
             "(section 2).",
             merge_by(lambda new, right: ([], 2))),
+        Mistake(
+            "on by one after the pair",
+            "At the pair you write the new id and go on by one, so that its right half is looked "
+            "at again. Go on by two; in a for loop, i += 2 changes nothing (section 2).",
+            merge_at_every_place),
+        Mistake(
+            "the last id written twice",
+            "You add the last id after the walk, also where it has been merged already. Add it "
+            "only if it is left over (section 2).",
+            last_twice),
+        Mistake(
+            "a pair at the end left alone",
+            "A pair of the last two ids stays as it is. It is looked at as long as i + 1 is "
+            "smaller than len(ids) (section 2).",
+            end_not_merged),
+        Mistake(
+            "every second place",
+            "You look at the places 0, 2, 4 ... only. A pair may begin anywhere: go on by two only "
+            "behind a pair (section 2).",
+            merge_two_by_two),
+        Mistake(
+            "the pair turned round",
+            "You merge (b, a) in place of (a, b). Left must be the first half, right the second "
+            "(section 2).",
+            lambda ids, pair, new: merge(ids, pair[::-1], new)),
+        Mistake(
+            "each half replaced",
+            "You write the new id for each id that occurs in the pair, wherever it stands. Only "
+            "the two together, left before right, become one (section 2).",
+            lambda ids, pair, new: [new if x in pair else x for x in ids]),
+        Mistake(
+            "three ids passed",
+            "Behind a pair you go on by three, and lose an id. The pair has two ids: go on by two "
+            "(section 2).",
+            merge_by(lambda new, right: ([new], 3))),
+        Mistake(
+            "only the last pair",
+            "You merge the last pair and leave the others. Keep what you have merged, and go on "
+            "(section 2).",
+            lambda ids, pair, new: merge_first(ids[::-1], pair[::-1], new)[::-1]),
+        Mistake(
+            "the pairs that changed as well",
+            "You return what replace_pair returns. Here only the list is asked, its first part: "
+            "replace_pair(...)[0] (section 2).",
+            replace_pair),
     ), "runs such as a a a from the left, and only in the right order")
 
 
@@ -334,20 +481,42 @@ def encode_inputs(g: Generator) -> tuple:
 
 def encode_by_hand(g: Generator) -> tuple:
     """A word with its space, a capital, signs of two, three and four bytes, and a digit; merges
-    join across the space and the digit, and "Ab" is not "ab". In pqrs the lowest rank is in the
-    middle, in wxyz the last one; in ljh the smaller ids stand behind."""
-    pairs = ("b7", "Ab", " A", "qr", "pq", "rs", "wx", "yz", "\u00e9", "lj", "jh", "a7", "xy")
+    join across the spaces and the digit, and "Ab" is not "ab". In pqrs the lowest rank is in the
+    middle, in wxyz the last one; in ljh the smaller ids stand behind. In
+    mkp and kpm leftmost, rightmost, smallest and lowest rank are four ways to cut."""
+    pairs = ("b7", "Ab", " A", "qr", "pq", "rs", "wx", "yz", "\u00e9", "lj", "jh", "a7", "xy",
+             "g ", "mk", "pm", "kp")
     merges = [tuple(shifted_bytes(pair)) for pair in pairs]
     merges.insert(3, (261, 259))
-    return " Ab7b7\u00e9\u4e03\U0001f3a8a7pqrswxyzljh ", merges
+    return " Ab7b7\u00e9\u4e03\U0001f3a8a7pqrswxyzljhg 2mkp2kpm ", merges
 
 
 def encode_few(g: Generator) -> tuple:
-    """One merge, or two."""
+    """One merge, or two; no run of more than two."""
     a, b = drawn(shifted_bytes("abcdefgh"), 2, g)
     merges = [(a, b), (259, 259)][:int(torch.randint(1, 3, (), generator=g))]
     word = "".join(chr(i - 3) for i in (a, b, a, b, a, b, b, a, a))
     return word, merges
+
+
+def encode_run(g: Generator) -> tuple:
+    """Runs of three, of letters and of pieces: from the left aaa is aa and a. The last merge is
+    made, too."""
+    a, b = drawn("abcdefgh", 2, g)
+    merges = [tuple(shifted_bytes(a + a)), tuple(shifted_bytes(b + a)), (260, 260)]
+    return a + a + a + b + a + b + a + b + a + b + b, [*merges, (260, merges[1][0])]
+
+
+def encode_letter(g: Generator) -> tuple:
+    """A word of one letter: it has no pair."""
+    return drawn("abcdefgh", 1, g)[0], [tuple(shifted_bytes("ab")), (259, 259)]
+
+
+def encode_whole(g: Generator) -> tuple:
+    """A word that becomes a single piece: nothing is left to be looked at."""
+    a, b, c = drawn("abcdefgh", 3, g)
+    (x, y), z = shifted_bytes(a + b), shifted_bytes(c)[0]
+    return a + b + c, [(x, y), (259, z)]
 
 
 def encode_choosing(choose, start=shifted_bytes, new_id=ranked, everywhere=True):
@@ -360,6 +529,29 @@ def encode_choosing(choose, start=shifted_bytes, new_id=ranked, everywhere=True)
             done |= set() if everywhere else {pair}
         return ids
     return encode_so
+
+
+def encode_by_turns(turns):
+    """Each merge has one turn, in an order that turns(ids, merged) gives."""
+    def encode_so(text, merges):
+        ids, merged = shifted_bytes(text), ranked(merges)
+        for pair in turns(ids, merged):
+            ids = merge(ids, pair, merged[pair])
+        return ids
+    return encode_so
+
+
+def encode_from_right(text, merges):
+    ids = shifted_bytes(text)
+    for pair, new in ranked(merges).items():
+        ids = merge(ids[::-1], pair[::-1], new)[::-1]
+    return ids
+
+
+def numbered_from(first: int):
+    """Merge k makes the id first + k."""
+    return encode_choosing(lowest_rank, new_id=lambda merges: {
+        pair: first + k for k, pair in enumerate(merges)})
 
 
 def encode_once(ids: list[int], merged: dict) -> list[int]:
@@ -383,7 +575,7 @@ def encode_longest(text, merges):
 
 ENCODE = Exercise(
     "tokenizer.encode", LESSON, 3, encode, (
-        encode_inputs, encode_by_hand, encode_few), (
+        encode_inputs, encode_by_hand, encode_few, encode_run, encode_letter, encode_whole), (
         Mistake(
             "most frequent pair first",
             "You merge the pair that is most frequent in THIS text. Frequency decides while "
@@ -425,8 +617,8 @@ ENCODE = Exercise(
             lambda text, merges: Tokenizer(merges).encode(text)),
         Mistake(
             "spaces stripped",
-            "You take spaces off the ends. They are bytes like all others, and \" red\" is another "
-            "word than \"red\" (section 4).",
+            "You take spaces away (strip, or split). They are bytes like all others, and \" red\" "
+            "is another word than \"red\" (section 4).",
             lambda text, merges: encode(text.strip(), merges)),
         Mistake(
             "made lower case",
@@ -457,8 +649,67 @@ ENCODE = Exercise(
             "specials forgotten among the merges",
             "Your merged pieces are numbered from 256. There are 3 specials and 256 bytes before "
             "them, so merge k makes the id 259 + k (section 4).",
-            encode_choosing(lowest_rank, new_id=lambda merges: {
-                pair: 256 + k for k, pair in enumerate(merges)})),
+            numbered_from(256)),
+        Mistake(
+            "merges numbered from 258",
+            "The ids of your pieces are one too small. 3 specials and 256 bytes stand before them, "
+            "so merge 0 makes the id 259 (section 4).",
+            numbered_from(258)),
+        Mistake(
+            "merges numbered from 260",
+            "The ids of your pieces are one too large. The first merge has the rank 0 and makes "
+            "the id 259 (section 4).",
+            numbered_from(260)),
+        Mistake(
+            "the rank as the id",
+            "You write the rank where the id belongs. Merge k makes the id 259 + k (section 4).",
+            numbered_from(0)),
+        Mistake(
+            "3 + rank as the id",
+            "You write 3 + k for merge k, and that is the id of a byte. 256 bytes stand before the "
+            "pieces: 259 + k (section 4).",
+            numbered_from(3)),
+        Mistake(
+            "rightmost pair first",
+            "You merge whatever can be merged first from the right. Among all pairs in the word, "
+            "the one of lowest rank comes first, wherever it stands (section 4).",
+            encode_choosing(lambda pairs, merged: pairs[-1])),
+        Mistake(
+            "smallest ids first",
+            "Among the known pairs you take the smallest, that of the smallest ids. Take that of "
+            "the lowest rank: min(pairs, key=rank.get) (section 4).",
+            encode_choosing(lambda pairs, merged: min(pairs))),
+        Mistake(
+            "the last merge has the first turn",
+            "You go through the merges from the last to the first. A merge needs pieces that "
+            "earlier ones make: begin with rank 0 (section 4).",
+            encode_by_turns(lambda ids, merged: [*merged][::-1])),
+        Mistake(
+            "only pairs of bytes",
+            "You look for pairs among the bytes once, and never at the pieces that come about. "
+            "Look again after each merge (section 4).",
+            encode_by_turns(lambda ids, merged: sorted(
+                {p for p in pairwise(ids) if p in merged}, key=merged.get))),
+        Mistake(
+            "the first merge left out",
+            "You never make merge 0. Its rank is 0, and 0 is False: ask whether the pair is in the "
+            "dictionary, or whether get returns None (section 4).",
+            encode_by_turns(lambda ids, merged: [*merged][1:])),
+        Mistake(
+            "the last merge left out",
+            "You never make the last merge. Go through all of them: range(len(merges)), or "
+            "enumerate (section 4).",
+            encode_by_turns(lambda ids, merged: [*merged][:-1])),
+        Mistake(
+            "runs merged from the right",
+            "In a run such as a a a you merge the last two. Merges are made from the left, in "
+            "learning and in encoding alike (section 2).",
+            encode_from_right),
+        Mistake(
+            "start and end added",
+            "You put start and end round the ids. They come in when a batch is made; here a word "
+            "is cut (section 4).",
+            lambda text, merges: [1, *encode(text, merges), 2]),
     ), "merges by rank, letters of two bytes included")
 
 
@@ -478,21 +729,43 @@ def decode_inputs(g: Generator) -> tuple:
 
 
 def decode_broken(g: Generator) -> tuple:
-    """What is no UTF-8: half a sign at the end, a byte that begins nothing, spaces round it all."""
+    """What is no UTF-8: half a sign at the end, a byte that begins nothing, spaces round it all.
+    Between them a whole sign, byte by byte."""
     half = drawn([b"\xe4\xb8", b"\xf0\x9f\x8e", b"\xc3"], 1, g)[0]
-    data = b" \x80  red " + half
+    data = b" \x80  red \xe4\xb8\x83 " + half
     few = [b"", b"", b"", *(bytes([i]) for i in range(256)), b" red", b"\xc3\xa9"]
     return [1, *(byte + 3 for byte in data), 259, 260, 3 + 0xff, 3 + 32, 2, 0], few
 
 
 def decode_nothing(g: Generator) -> tuple:
     """Start, end and pads alone: a text of no letters."""
-    return [1, 2, 0, 0], [b"", b"", b"", *(bytes([i]) for i in range(256))]
+    return [1, 2, 0, 0], bytes_alone()
+
+
+def decode_bare(g: Generator) -> tuple:
+    """Letters without specials round them, one of them twice, and byte 0 among them."""
+    letters = shifted_bytes("".join(drawn("abcdefgh", 3, g)))
+    return [*letters, 3, letters[0]], bytes_alone()
+
+
+def decode_scattered(g: Generator) -> tuple:
+    """Specials anywhere: letters stand before the start, and behind end and pad."""
+    a, b, c, d = shifted_bytes("".join(drawn("abcdefgh", 4, g)))
+    return [a, 1, b, 2, c, 0, d], bytes_alone()
+
+
+def bytes_alone() -> list[bytes]:
+    """The pieces of a tokenizer without merges."""
+    return Tokenizer([]).pieces
+
+
+def until(ids: list[int], stop: int) -> list[int]:
+    return ids[:ids.index(stop)] if stop in ids else ids
 
 
 DECODE = Exercise(
     "tokenizer.decode", LESSON, 1, decode, (
-        decode_inputs, decode_broken, decode_nothing), (
+        decode_inputs, decode_broken, decode_nothing, decode_bare, decode_scattered), (
         Mistake(
             "each piece decoded by itself",
             "You turn each piece into text by itself, and a sign of several bytes may be cut "
@@ -546,6 +819,72 @@ DECODE = Exercise(
             "You return the pieces one by one. Join them, and turn the bytes into one text "
             "(section 5).",
             lambda ids, pieces: [pieces[i] for i in ids]),
+        Mistake(
+            "a list of texts",
+            "You return the text of each piece. Join the bytes of all, and turn them into one text "
+            "(section 5).",
+            lambda ids, pieces: [pieces[i].decode("utf-8", "replace") for i in ids]),
+        Mistake(
+            "stopped at the end token",
+            "You stop at the first end token. Its piece is empty and vanishes by itself: join the "
+            "pieces of all ids (section 5).",
+            lambda ids, pieces: decode(until(ids, 2), pieces)),
+        Mistake(
+            "stopped at the first pad",
+            "You stop at the first pad. Its piece is empty and vanishes by itself: join the pieces "
+            "of all ids (section 5).",
+            lambda ids, pieces: decode(until(ids, 0), pieces)),
+        Mistake(
+            "first and last id thrown away",
+            "You throw away the first id and the last, as if they were always start and end. Those "
+            "vanish by themselves, their pieces are empty (section 5).",
+            lambda ids, pieces: decode(ids[1:-1], pieces)),
+        Mistake(
+            "the last id forgotten",
+            "You leave out the last id. It may be a letter; end and pads vanish by themselves "
+            "(section 5).",
+            lambda ids, pieces: decode(ids[:-1], pieces)),
+        Mistake(
+            "byte 0 taken for a special",
+            "You skip the id 3. Specials are 0, 1 and 2; 3 is byte 0, and you need not skip "
+            "any: the pieces of specials are empty (section 5).",
+            lambda ids, pieces: decode([i for i in ids if i > 3], pieces)),
+        Mistake(
+            "specials written out",
+            "You write names for pad, start and end. Their pieces are empty: the text shows "
+            "nothing of them (section 5).",
+            lambda ids, pieces: decode(ids, [b"<pad>", b"<start>", b"<end>", *pieces[3:]])),
+        Mistake(
+            "only single bytes",
+            "You leave out the ids of learnt pieces, from 259 on. pieces has the bytes of every id "
+            "(section 5).",
+            lambda ids, pieces: decode([i for i in ids if i < 259], pieces)),
+        Mistake(
+            "ids taken for letters",
+            "You make a letter of each id, chr(i - 3). Look up the bytes of each: pieces[i] "
+            "(section 5).",
+            lambda ids, pieces: "".join(chr(max(i - 3, 0)) for i in ids)),
+        Mistake(
+            "pieces shifted by three",
+            "You subtract 3 from each id. The list of pieces has one for each id, specials "
+            "included: pieces[i], without a shift (section 5).",
+            lambda ids, pieces: decode([i - 3 for i in ids], pieces)),
+        Mistake(
+            "ASCII in place of UTF-8",
+            "You read the bytes as ASCII, which knows English letters only. The text was written "
+            "in UTF-8 (section 5).",
+            lambda ids, pieces: b"".join(pieces[i] for i in ids).decode("ascii", "replace")),
+        Mistake(
+            "escapes in place of the sign",
+            "You write bytes that are no UTF-8 as escapes. One sign stands for them: "
+            "errors=\"replace\" (section 5).",
+            lambda ids, pieces: b"".join(pieces[i] for i in ids).decode(
+                "utf-8", "backslashreplace")),
+        Mistake(
+            "str of the bytes",
+            "str(bytes) shows how Python writes bytes, with b'...' round them. .decode makes a "
+            "text of them (section 5).",
+            lambda ids, pieces: str(b"".join(pieces[i] for i in ids))),
     ), "Chinese and emoji come back whole")
 
 
@@ -579,12 +918,18 @@ def batch_narrow(g: Generator) -> tuple:
     return [[5], [6, 7], [], [8, 9, 10, 11], [12]], 3
 
 
+def batch_alone(g: Generator) -> tuple:
+    """A single row: the answer is still a batch."""
+    return [torch.randint(3, 600, (3,), generator=g).tolist()], 7
+
+
 def batch_by(row_of):
     return lambda rows, context: torch.tensor([row_of(row, context) for row in rows])
 
 
 BATCH = Exercise(
-    "tokenizer.batch", LESSON, 2, batch, (batch_inputs, batch_short, batch_narrow), (
+    "tokenizer.batch", LESSON, 2, batch, (
+        batch_inputs, batch_short, batch_narrow, batch_alone), (
         Mistake(
             "the end cut off",
             "In captions that are too long you cut the end token off too, and there CLIP reads "
@@ -644,6 +989,39 @@ BATCH = Exercise(
             "You keep one id fewer than there is room for. With start and end, T - 2 ids of the "
             "caption fit (section 8).",
             batch_by(lambda row, T: padded([1, *row[:T - 3], 2], T))),
+        Mistake(
+            "no start, and a place lost",
+            "Your rows begin with the first piece of the caption. The start token comes before it "
+            "(section 8).",
+            batch_by(lambda row, T: padded([*row[:T - 2], 2], T))),
+        Mistake(
+            "no end, and a place lost",
+            "Your rows never end: the end token is missing behind the caption (section 8).",
+            batch_by(lambda row, T: padded([1, *row[:T - 2]], T))),
+        Mistake(
+            "padded with -1",
+            "You fill up with -1. The pad token is 0, and -1 is no id at all (section 8).",
+            batch_by(lambda row, T: ([1, *row[:T - 2], 2] + [-1] * T)[:T])),
+        Mistake(
+            "specials counted from 0",
+            "You begin with 0 and end with 1. Pad is 0, start is 1, end is 2 (section 8).",
+            batch_by(lambda row, T: padded([0, *row[:T - 2], 1], T))),
+        Mistake(
+            "no end in a row that fits exactly",
+            "A caption of exactly T - 2 ids gets no end with you. It fits, and its end stands in "
+            "the last place: <= in place of < (section 8).",
+            batch_by(lambda row, T: padded([1, *row, 2], T)[:T - 1] + [0]
+                     if len(row) == T - 2 else padded([1, *row[:T - 2], 2], T))),
+        Mistake(
+            "an empty caption without start and end",
+            "A caption without ids becomes a row of pads with you. It, too, has a start and an end "
+            "(section 8).",
+            batch_by(lambda row, T: padded([1, *row[:T - 2], 2] if row else [], T))),
+        Mistake(
+            "ids moved by 3",
+            "You add 3 to the ids. That was done when bytes became ids: here they are ids already "
+            "(section 8).",
+            batch_by(lambda row, T: padded([1, *(i + 3 for i in row[:T - 2]), 2], T))),
     ), "start, caption, end and pads, and no end lost in long captions")
 
 

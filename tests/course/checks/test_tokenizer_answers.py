@@ -1,6 +1,7 @@
 """Lesson 02's exercises: right answers as they are met pass, wrong ones never do."""
+import re
 from collections import Counter, defaultdict
-from itertools import pairwise
+from itertools import pairwise, takewhile
 
 import pytest
 import torch
@@ -49,6 +50,21 @@ def greedy(word):
 def glued(words, times):
     text = [i for word, n in zip(words, times) for i in word * n]
     return dict(Counter(pairwise(text)))
+
+
+def returned_too_early(words, times):
+    counts = {}
+    for word, n in zip(words, times):
+        for pair in pairwise(word):
+            counts[pair] = counts.get(pair, 0) + n
+        return counts
+
+
+def kept_as_first_met(words, times):
+    counts = {}
+    for word, n in zip(words, times):
+        counts = {**dict.fromkeys(pairwise(word), n), **counts}
+    return counts
 
 
 def by_dictionary(words, times):
@@ -118,6 +134,39 @@ def skipping_two(ids, pair, new):
             for x in (ids[i:i + 2][:1] if tuple(ids[i:i + 2]) == pair else ids[i:i + 2])]
 
 
+def stepping_in_a_for_loop(ids, pair, new):
+    out = []
+    for i in range(len(ids)):
+        if i + 1 < len(ids) and (ids[i], ids[i + 1]) == pair:
+            out.append(new)
+            i += 2
+        else:
+            out.append(ids[i])
+    return out
+
+
+def walked(ids, pair, new, step=2):
+    """To the last id but one."""
+    out, i = [], 0
+    while i < len(ids) - 1:
+        found = (ids[i], ids[i + 1]) == pair
+        out, i = out + [new if found else ids[i]], i + (step if found else 1)
+    return out
+
+
+def deleting_the_last(ids, pair, new):
+    for i in range(len(ids) - 2, -1, -1):
+        if (ids[i], ids[i + 1]) == pair:
+            return ids[:i] + [new] + ids[i + 2:]
+    return ids
+
+
+def with_a_last_id(ids, pair, new):
+    """Right, where there is one."""
+    assert ids[-1] >= 0
+    return by_deleting(ids, pair, new)
+
+
 # ---- encoding
 
 def start(text, shift=3):
@@ -165,6 +214,39 @@ def only_once_round(text, merges):
         found = pair in merges
         out, i = out + [259 + merges.index(pair) if found else ids[i]], i + 1 + found
     return out
+
+
+def bytes_once(text, merges):
+    ids = start(text)
+    for pair in [pair for pair in merges if pair in pairwise(ids)]:
+        ids = by_deleting(ids, pair, 259 + merges.index(pair))
+    return ids
+
+
+def by_true_rank(text, merges):
+    """0 is False."""
+    rank, ids = {pair: k for k, pair in enumerate(merges)}, start(text)
+    while known := [pair for pair in pairwise(ids) if rank.get(pair)]:
+        pair = min(known, key=rank.get)
+        ids = by_deleting(ids, pair, 259 + rank[pair])
+    return ids
+
+
+def backwards(text, merges):
+    ids = start(text)[::-1]
+    for k, (left, right) in enumerate(merges):
+        ids = by_deleting(ids, (right, left), 259 + k)
+    return ids[::-1]
+
+
+def until_the_minimum_is_unknown(text, merges):
+    """Right as long as two ids are left: else there is no minimum."""
+    rank, ids = {pair: k for k, pair in enumerate(merges)}, start(text)
+    while True:
+        pair = min(pairwise(ids), key=lambda pair: rank.get(pair, 10 ** 9))
+        if pair not in rank:
+            return ids
+        ids = by_deleting(ids, pair, 259 + rank[pair])
 
 
 # ---- decoding
@@ -242,11 +324,20 @@ WRONG = [                      # (exercise, its mistake's name or None, what som
     ("count_pairs", "a word that stands twice counted once", by_dictionary),
     ("count_pairs", "the last pair of a word forgotten",
      count_with(lambda w: [(w[i], w[i + 1]) for i in range(len(w) - 2)])),
-    ("count_pairs", None, count_with(lambda w: [(w[i], w[i + 1]) for i in range(1, len(w) - 1)])),
-    ("count_pairs", None, count_with(lambda w: zip(w, w[2:]))),
-    ("count_pairs", None, count_with(lambda w: [(b, a) for a, b in pairwise(w)])),
+    ("count_pairs", "the first pair of a word forgotten",
+     count_with(lambda w: [(w[i], w[i + 1]) for i in range(1, len(w) - 1)])),
+    ("count_pairs", "pairs with a gap", count_with(lambda w: zip(w[:-2], w[2:]))),
+    ("count_pairs", "right before left", count_with(lambda w: [(b, a) for a, b in pairwise(w)])),
     ("count_pairs", None, count_with(lambda w: [f"{a} {b}" for a, b in pairwise(w)])),
-    ("count_pairs", None, count_with(lambda w: pairwise([*w, w[0]]))),
+    ("count_pairs", "the last id beside the first", count_with(lambda w: pairwise([*w, w[0]]))),
+    ("count_pairs", "only the first word", returned_too_early),
+    ("count_pairs", "the first word's count kept", kept_as_first_met),
+    ("count_pairs", "the last word forgotten", lambda words, times: by_counter(
+        *zip(*list(zip(words, times))[:-1]))),
+    ("count_pairs", "two equal ids left out",
+     count_with(lambda w: filter(lambda p: len(set(p)) == 2, pairwise(w)))),
+    ("count_pairs", "counted from 1", lambda words, times: {
+        pair: 1 + n for pair, n in by_counter(words, times).items()}),
     ("count_pairs", None, count_with(pairwise, lambda n: n + 1)),
     ("count_pairs", None, lambda words, times: by_defaultdict(words[:4], times[:4])),
     ("count_pairs", None, lambda words, times: by_defaultdict(words, sorted(times))),
@@ -262,11 +353,22 @@ WRONG = [                      # (exercise, its mistake's name or None, what som
     ("merge", None, by_text),
     ("merge", None, by_bytes),
     ("merge", None, as_ring),
-    ("merge", None, skipping_two),
+    ("merge", "every second place", skipping_two),
     ("merge", None, lambda ids, pair, new: by_deleting(ids, pair, max(ids) + 1)),
-    ("merge", None, lambda ids, pair, new: [new if x in pair else x for x in ids]),
+    ("merge", "each half replaced", lambda ids, pair, new: [new if x in pair else x for x in ids]),
+    ("merge", "on by one after the pair", stepping_in_a_for_loop),
+    ("merge", "the last id written twice",
+     lambda ids, pair, new: walked(ids, pair, new) + ids[-1:]),
+    ("merge", "the last id lost", walked),
+    ("merge", "a pair at the end left alone",
+     lambda ids, pair, new: by_deleting(ids[:-1], pair, new) + ids[-1:]),
+    ("merge", "three ids passed", lambda ids, pair, new: walked([*ids, 0], pair, new, step=3)),
+    ("merge", "only the last pair", deleting_the_last),
+    ("merge", "the pairs that changed as well", lambda *args: replace_pair(*args)),
+    ("merge", None, with_a_last_id),
     ("merge", None, lambda ids, pair, new: by_deleting(ids, pair, pair)),
-    ("merge", None, lambda ids, pair, new: by_deleting(ids, pair[::-1], new)),
+    ("merge", "the pair turned round",
+     lambda ids, pair, new: by_deleting(ids, (pair[1], pair[0]), new)),
     ("merge", None, lambda ids, pair, new: torch.tensor(by_deleting(ids, pair, new))),
     ("merge", None, in_place),
     ("encode", "last merge first", choosing(lambda known, rank: max(known, key=rank.get))),
@@ -279,28 +381,61 @@ WRONG = [                      # (exercise, its mistake's name or None, what som
     ("encode", "made lower case", lambda text, merges: rank_by_rank(text.lower(), merges)),
     ("encode", "spaces stripped", lambda text, merges: rank_by_rank(text.strip(), merges)),
     ("encode", "nothing merged", lambda text, merges: start(text)),
-    ("encode", None, choosing(lambda known, rank: known[-1])),
-    ("encode", None, choosing(lambda known, rank: min(known))),
-    ("encode", None, choosing(lambda known, rank: min(known, key=rank.get), first=260)),
-    ("encode", None, reversed_ranks),
+    ("encode", "rightmost pair first", choosing(lambda known, rank: known[-1])),
+    ("encode", "smallest ids first", choosing(lambda known, rank: sorted(known)[0])),
+    *[("encode", name, choosing(lambda known, rank: min(known, key=rank.get), first=first))
+      for name, first in (("merges numbered from 258", 258), ("merges numbered from 260", 260),
+                          ("the rank as the id", 0), ("3 + rank as the id", 3))],
+    ("encode", "the last merge has the first turn", reversed_ranks),
+    ("encode", "only pairs of bytes", bytes_once),
+    ("encode", "the first merge left out", by_true_rank),
+    ("encode", "the last merge left out",
+     lambda text, merges: rank_by_rank(text, merges[:len(merges) - 1])),
+    ("encode", "runs merged from the right", backwards),
+    ("encode", None, until_the_minimum_is_unknown),
+    ("encode", None, lambda text, merges: sum(
+        (rank_by_rank(word, merges) for word in re.findall(r" ?\w+|\W", text)), [])),
     ("encode", None, only_once_round),
     ("encode", None, lambda text, merges: rank_by_rank(text, merges[:7])),
     ("encode", None, lambda text, merges: rank_by_rank(text, sorted(merges))),
     ("encode", None, lambda text, merges: rank_by_rank(text.encode("ascii", "ignore").decode(),
                                                        merges)),
-    ("encode", None, lambda text, merges: [1, *rank_by_rank(text, merges), 2]),
+    ("encode", "start and end added",
+     lambda text, merges: [1, *rank_by_rank(text, merges), 2]),
     ("decode", "no replacement", lambda ids, pieces: str(joined(ids, pieces), "utf-8")),
     ("decode", "what is no UTF-8 left out",
      lambda ids, pieces: joined(ids, pieces).decode(errors="ignore")),
     ("decode", "Latin-1 in place of UTF-8",
      lambda ids, pieces: "".join(chr(b) for b in joined(ids, pieces))),
     ("decode", "spaces stripped", lambda ids, pieces: growing(ids, pieces).strip(" ")),
-    ("decode", None, lambda ids, pieces: joined(ids, pieces).decode("utf-8", "backslashreplace")),
-    ("decode", None, lambda ids, pieces: joined(ids, pieces).decode("ascii", "replace")),
+    ("decode", "escapes in place of the sign",
+     lambda ids, pieces: str(joined(ids, pieces), "utf-8", "backslashreplace")),
+    ("decode", "ASCII in place of UTF-8",
+     lambda ids, pieces: str(joined(ids, pieces), "ascii", "replace")),
+    ("decode", "stopped at the end token", lambda ids, pieces: growing(
+        takewhile(lambda i: i != 2, ids), pieces)),
+    ("decode", "stopped at the first pad",
+     lambda ids, pieces: growing(takewhile(bool, ids), pieces)),
+    ("decode", "first and last id thrown away", lambda ids, pieces: growing(ids[1:-1], pieces)),
+    ("decode", "the last id forgotten", lambda ids, pieces: growing(
+        [ids[i] for i in range(len(ids) - 1)], pieces)),
+    ("decode", "byte 0 taken for a special", lambda ids, pieces: growing(
+        [i for i in ids if i not in (0, 1, 2, 3)], pieces)),
+    ("decode", "specials written out", lambda ids, pieces: growing(
+        ids, [b"<pad>", b"<start>", b"<end>", *pieces[3:]])),
+    ("decode", "only single bytes", lambda ids, pieces: bytes(
+        i - 3 for i in ids if 3 <= i < 259).decode(errors="replace")),
+    ("decode", "ids taken for letters",
+     lambda ids, pieces: "".join(chr(i - 3) if i > 3 else "\0" for i in ids)),
+    ("decode", "pieces shifted by three", lambda ids, pieces: growing(
+        ids, [pieces[i - 3] for i in range(len(pieces))])),
+    ("decode", "a list of texts", lambda ids, pieces: [growing([i], pieces) for i in ids]),
+    ("decode", None, lambda ids, pieces: growing(ids, pieces) if b"\x80" not in joined(ids, pieces)
+     else "".join(growing([i], pieces) for i in ids)),
     ("decode", None, lambda ids, pieces: growing(ids[1:], pieces[3:])),
     ("decode", None, lambda ids, pieces: growing(ids[:-3], pieces)),
     ("decode", None, lambda ids, pieces: " ".join(growing(ids, pieces).split())),
-    ("decode", None, lambda ids, pieces: str(joined(ids, pieces))),
+    ("decode", "str of the bytes", lambda ids, pieces: f"{joined(ids, pieces)}"),
     ("decode", None, lambda ids, pieces: growing(sorted(ids), pieces)),
     ("batch", "the end cut off", padded(lambda row, T: [1, *row, 2])),
     ("batch", "cut one too short", padded(lambda row, T: [1, *row[:T - 3], 2])),
@@ -313,6 +448,17 @@ WRONG = [                      # (exercise, its mistake's name or None, what som
     ("batch", "the end behind the pads",
      padded(lambda row, T: ([1, *row[:T - 2]] + [0] * T)[:T - 1] + [2])),
     ("batch", "the end cut off", padded(lambda row, T: [1, *row[:T - 1], 2])),
+    ("batch", "no start, and a place lost", padded(lambda row, T: [*row[:T - 2], 2])),
+    ("batch", "no end, and a place lost", padded(lambda row, T: [1, *row[:T - 2]])),
+    ("batch", "padded with -1", lambda rows, T: torch.tensor(
+        [([1, *row[:T - 2], 2] + T * [-1])[:T] for row in rows])),
+    ("batch", "specials counted from 0", padded(lambda row, T: [0, *row[:T - 2], 1])),
+    ("batch", "no end in a row that fits exactly",
+     padded(lambda row, T: [1, *row[:T - 2], *([2] if len(row) != T - 2 else [])])),
+    ("batch", "an empty caption without start and end",
+     padded(lambda row, T: row and [1, *row[:T - 2], 2])),
+    ("batch", "ids moved by 3", padded(lambda row, T: [1, *(3 + i for i in row[:T - 2]), 2])),
+    ("batch", None, lambda rows, T: by_filling(rows, T).squeeze(0)),
     ("batch", None, padded(lambda row, T: [1, *row[:4], 2])),
     ("batch", None, padded(lambda row, T: [*row[:T - 2], 1, 2])),
     ("batch", None, lambda rows, T: by_filling(rows, T + 1)),
