@@ -762,7 +762,7 @@ def test_a_page_that_is_too_large_is_refused_before_anything_is_drawn(
 
 
 def test_captions_beside_the_rows_count_as_part_of_the_page(tmp_path, capsys):
-    """Two rows of fifteen pictures just fit, 31,680 x 4,224 pixels of 134,217,728; not with text."""
+    """Two rows of fifteen pictures just fit, 31,680 x 4,224 pixels of 134,217,728, without text."""
     page = ["draw", SEVEN, "a pink 3 on black paper", "--samples", 15, "--scale", 64]
     for words, message in ([], "x 4,224 pixels"), (["--no-labels"], "no trained clip"):
         assert call(*page, *words, out=tmp_path / "runs") == 2
