@@ -125,7 +125,12 @@ WRONG = [
     ("covariance", "sizes without their sign", lambda x: abs(by_numpy(x))),
     ("covariance", None, lambda x: by_numpy(x) * (len(x) - 1) / 6),
     ("covariance", None, lambda x: by_numpy(x) * (len(x) - 1) / max(1, len(x) - 2)),
-    ("covariance", None, lambda x: by_numpy(x) * (len(x) - 1) / (x.size(1) - 1)),
+    ("covariance", "divided by the number of features less one",
+     lambda x: by_numpy(x) * (len(x) - 1) / (x.size(1) - 1)),
+    ("covariance", "N - 1 without brackets", lambda x: (x - x.mean(0)).T @ (x - x.mean(0))
+     / len(x) - 1),
+    ("covariance", "two divisors",
+     lambda x: x.T @ x / (len(x) - 1) - x.mean(0)[:, None] * x.mean(0)),
     ("covariance", None, lambda x: by_numpy(x) + 1e-3 * torch.eye(x.size(1))),
     ("covariance", None, lambda x: by_numpy(x).tril()),
     ("covariance", None, lambda x: x.T @ x / len(x) - torch.outer(x.mean(0), x.mean(0))
@@ -140,14 +145,21 @@ WRONG = [
         torch.linalg.eigvalsh(C).relu().sqrt() @ torch.linalg.eigvalsh(D).relu().sqrt()))),
     ("frechet", "the root of the whole",
      lambda *args: math.sqrt(fid_of(lambda C, D: root(root(D) @ C @ root(D)).trace())(*args))),
-    ("frechet", None, fid_of(lambda C, D: torch.linalg.eigvalsh(
+    ("frechet", "Cholesky", fid_of(lambda C, D: torch.linalg.eigvalsh(
         (L := torch.linalg.cholesky(C)).mT @ D @ L).sqrt().sum())),
-    ("frechet", None, fid_of(lambda C, D: eigenvalues(C, D).clamp(min=1e-6).sqrt().sum())),
-    ("frechet", None, fid_of(lambda C, D: torch.linalg.eigvalsh((C @ D + D @ C) / 2).relu()
-     .sqrt().sum())),
-    ("frechet", None, fid_of(lambda C, D: eigenvalues(C, D).max().sqrt())),
-    ("frechet", None, lambda *args: fid_of(lambda C, D: eigenvalues(C, D).relu().sqrt().sum())(
-        *(part.float() for part in args))),
+    ("frechet", "clamped at 1e-06",
+     fid_of(lambda C, D: eigenvalues(C, D).clamp(min=1e-6).sqrt().sum())),
+    ("frechet", "made symmetric by force", fid_of(lambda C, D: torch.linalg.eigvalsh(
+        (C @ D + D @ C) / 2).relu().sqrt().sum())),
+    ("frechet", "one eigenvalue only", fid_of(lambda C, D: eigenvalues(C, D).max().sqrt())),
+    ("frechet", "nothing left of the mixed term", fid_of(lambda C, D: torch.linalg.eigvals(
+        C @ D).imag.relu().sqrt().sum())),
+    ("frechet", None, lambda mu_x, C, mu_y, D: 0.0 if mu_x.equal(mu_y) else fid_of(
+        lambda C, D: eigenvalues(C, D).relu().sqrt().sum())(mu_x, C, mu_y, D)),
+    ("frechet", None, lambda mu_x, C, mu_y, D: fid_of(lambda C, D: eigenvalues(
+        C, D).relu().sqrt().sum())(mu_x * (C.diag() > 0), C, mu_y * (C.diag() > 0), D)),
+    ("frechet", "in float32", lambda *args: fid_of(lambda C, D: eigenvalues(
+        C, D).relu().sqrt().sum())(*(part.float() for part in args))),
     ("precision_recall", "the surface left out", sides(strictly)),
     ("precision_recall", "k fixed at 3", lambda real, fake, k: right(real, fake, 3)),
     ("precision_recall", "recall from the balls of the real ones",
@@ -158,11 +170,17 @@ WRONG = [
                                                       right(real, fake, k)[1])),
     ("precision_recall", None, lambda real, fake, k: (right(real, fake, k)[0],
                                                       sides(strictly)(real, fake, k)[1])),
-    ("precision_recall", None, lambda real, fake, k: right(real, fake, 1)),
-    ("precision_recall", None, lambda real, fake, k: right(real, fake, 2)),
+    ("precision_recall", "k fixed at 1", lambda real, fake, k: right(real, fake, 1)),
+    ("precision_recall", "k fixed at 2", lambda real, fake, k: right(real, fake, 2)),
+    ("precision_recall", "neighbours in the other crowd", sides(lambda points, centres, k: (
+        apart(points, centres) <= apart(centres, points).sort().values[:, k - 1]).any(1))),
+    ("precision_recall", "sorted along the wrong dimension", sides(lambda points, centres, k: (
+        apart(points, centres) <= apart(centres, centres).sort(0).values[:, k]).any(1))),
+    ("precision_recall", "both crowds pooled", lambda real, fake, k: sides(
+        lambda points, centres, k: (apart(points, centres) <= apart(centres, torch.cat(
+            [real, fake])).sort().values[:, k]).any(1))(real, fake, k)),
     ("precision_recall", None, stretched(0.999)),
-    ("precision_recall", None, stretched(1.001)),
-    ("precision_recall", None, stretched(1, 0.002)),
+    ("precision_recall", "a margin", stretched(1, 0.001)),
     ("precision_recall", None, lambda real, fake, k: right(real[:, :2], fake[:, :2], k)),
     ("precision_recall", None, lambda real, fake, k: (right(real, fake, k)[0] * len(fake) / 37,
                                                       right(real, fake, k)[1] * len(real) / 53)),
@@ -176,7 +194,16 @@ WRONG = [
     ("attribute_accuracy", "in per cent", lambda read, wanted: 100 * accuracy_by_rows(
         read, wanted)),
     ("attribute_accuracy", None, counted_by(31)),
-    ("attribute_accuracy", None, with_all(lambda read, wanted: (read == wanted)[:, :3].all(1))),
+    ("attribute_accuracy", "the first 3 factors for all",
+     with_all(lambda read, wanted: (read == wanted)[:, :3].all(1))),
+    ("attribute_accuracy", "the last factor left out of all",
+     with_all(lambda read, wanted: (read == wanted)[:, :-1].all(1))),
+    ("attribute_accuracy", "counted in 8 bits", lambda read, wanted: torch.cat(
+        [(hits := read == wanted).sum(0, dtype=torch.uint8),
+         hits.all(1).sum(dtype=torch.uint8)[None]]) / len(read)),
+    ("attribute_accuracy", "counted in 8 bits with a sign", lambda read, wanted: torch.cat(
+        [(hits := read == wanted).sum(0, dtype=torch.int8),
+         hits.all(1).sum(dtype=torch.int8)[None]]) / len(read)),
     ("attribute_accuracy", None, with_all(lambda read, wanted: (read == wanted).sum(1) == 3)),
     ("attribute_accuracy", None, with_all(lambda read, wanted: (
         read[:, None] == wanted).all(2).any(1))),
@@ -189,6 +216,14 @@ def test_wrong_answers_never_pass_and_known_mistakes_have_their_name(name, mista
     for seed in SEEDS:
         verdict = judge(f"metrics.{name}", function, seed)
         assert not verdict.passed and verdict.mistake == mistake, verdict
+
+
+@pytest.mark.parametrize("radii", [stretched(1.001), stretched(1, 0.002), stretched(1.1)])
+def test_balls_a_little_too_large_never_pass_and_are_told_a_margin_if_anything(radii):
+    """How many samples lie in between is chance."""
+    for seed in SEEDS:
+        verdict = judge("metrics.precision_recall", radii, seed)
+        assert not verdict.passed and verdict.mistake in (None, "a margin")
 
 
 # ---- the inputs
