@@ -631,7 +631,7 @@ def test_tiny_network_learns_two_points_with_and_without_their_condition():
 
 @pytest.mark.parametrize("seed", range(3))
 def test_tiny_network_overfits_one_batch(seed):
-    """The same noise each time, at steps that lie apart: the loss falls to a hundredth."""
+    """The same noise each time, at steps that lie apart: the loss falls to a tenth."""
     torch.manual_seed(seed)
     diffusion, model = Diffusion(cosine_schedule(50)), Tiny()
     optimiser = torch.optim.Adam(model.parameters(), lr=1e-2)
@@ -644,7 +644,7 @@ def test_tiny_network_overfits_one_batch(seed):
         loss.backward()
         optimiser.step()
         losses.append(loss.item())
-    assert losses[-1] < losses[0] / 100
+    assert losses[-1] < losses[0] / 10
 
 
 # ---- where in t one trains, and what an error counts there ----
