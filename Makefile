@@ -10,16 +10,20 @@ RUFF = ruff>=0.17,<0.18
 # `make setup TORCH=torch==2.13.0` changes nothing, while naming another torch re-makes .venv.
 chosen := $(shell cat .venv/torch-choice 2>/dev/null)
 ifeq ($(strip $(TORCH)),)
-override TORCH := $(or $(chosen),torch>=2.2)
+override TORCH := $(or $(chosen),torch>=2.10)
 endif
 ready := .venv/ready
 py := .venv/bin/python
+
+# Of everything the oldest that requirements.txt allows. OLDEST=torch==2.13.0 takes another torch.
+OLDEST ?= $(shell sed -n 's/^torch>=\([0-9.]*\).*/torch==\1/p' requirements.txt)
+old := .venv-oldest/bin/python
 
 # Waiting OpenMP threads sleep, after a short look: see minidalle/__init__.py.
 export OMP_WAIT_POLICY = PASSIVE
 export GOMP_SPINCOUNT = 10000
 
-.PHONY: help setup demo test lessons lessons-save results tables student grade lab browser bench gpu lint clean again
+.PHONY: help setup demo test test-oldest lessons lessons-save results tables student grade lab browser bench gpu lint clean again
 
 help:  ## print these lines
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -31,6 +35,9 @@ demo: $(ready)  ## train on drawn digits, then draw captions: runs/demo.png (ARG
 
 test: $(ready)  ## run the tests (ARGS="tests/test_clip.py -k loss")
 	$(py) -m pytest $(ARGS)
+
+test-oldest: .venv-oldest/ready  ## run them with the oldest packages that are promised, in .venv-oldest
+	$(old) -m pytest $(ARGS)
 
 lab: $(ready)  ## open the lessons in JupyterLab
 	cd lessons && ../$(py) -m jupyter lab $(ARGS)
@@ -69,8 +76,8 @@ gpu: $(ready)  ## all that wants a GPU, the best first: runs/gpu/ (ARGS="--secon
 lint: .venv/ruff  ## check the style with ruff
 	$(py) -m ruff check .
 
-clean:  ## remove .venv, caches and build leftovers; data/ and runs/ are never touched
-	rm -rf .venv .pytest_cache .ruff_cache build minidalle.egg-info
+clean:  ## remove .venv, .venv-oldest, caches and build leftovers; data/ and runs/ are never touched
+	rm -rf .venv .venv-oldest .pytest_cache .ruff_cache build minidalle.egg-info
 	find . \( -path ./data -o -path ./runs -o -path ./.git \) -prune -o \
 	  \( -name __pycache__ -o -name .ipynb_checkpoints \) -type d -prune -exec rm -rf {} +
 
@@ -93,6 +100,16 @@ $(ready): requirements.txt pyproject.toml
 	$(py) -m pip install --quiet '$(TORCH)'
 	$(py) -m pip install --quiet -r requirements.txt
 	$(py) -m pip install --quiet --no-deps -e .
+	@touch $@
+
+# A Python up to 3.12, for the oldest numpy knows no newer one.
+.venv-oldest/ready: requirements.txt
+	@echo "making .venv-oldest with $(OLDEST)"
+	$(PYTHON) -m venv --clear .venv-oldest
+	sed '/^torch/d; s/>=/==/' requirements.txt > .venv-oldest/requirements.txt
+	$(old) -m pip install --quiet '$(OLDEST)'
+	$(old) -m pip install --quiet -r .venv-oldest/requirements.txt
+	$(old) -m pip install --quiet --no-deps -e .
 	@touch $@
 
 .venv/ruff: $(ready)

@@ -52,6 +52,12 @@ def test_parse_of_cifar_captions_is_the_inverse_with_the_right_article():
     assert all(grammar.parse(grammar.caption([c], t)) == (c,) for c in range(10) for t in range(3))
 
 
+@pytest.mark.parametrize("factors", [[7, 2], [7, 2, 4, 0]])
+def test_a_caption_of_too_few_or_too_many_factors_is_refused(world, factors):
+    with pytest.raises(ValueError):
+        world.grammar.caption(factors)
+
+
 def test_parse_reads_words_written_by_a_person(world):
     colours = list(COLOURS)
     expected = (7, colours.index("red"), colours.index("blue"))
@@ -233,6 +239,16 @@ def test_cifar_batches_carry_their_own_label_and_mirror_only_training_pictures()
         assert torch.equal(torch.maximum(left, right), 20.0 * batch.factors[:, 0])
         assert {0 if a > b else 31 for a, b in zip(left, right, strict=True) if a != b} == sides
         assert [world.grammar.parse(c)[0] for c in batch.captions] == batch.factors[:, 0].tolist()
+
+
+def test_cifar_of_another_size_shows_the_mean_of_each_block_of_pixels():
+    world = Cifar(16)
+    photos = torch.randint(256, (10, 3, 32, 32), generator=seed(), dtype=torch.uint8)
+    world.photos = {"test": (photos, torch.arange(10))}
+    batch = world.batch(20, "test", seed())
+    blocks = photos[batch.factors[:, 0]].double().unflatten(3, (16, 2)).unflatten(2, (16, 2))
+    expected = (blocks.mean(dim=(3, 5)) / 127.5 - 1).float()
+    torch.testing.assert_close(batch.images, expected, atol=1e-6, rtol=0)
 
 
 def test_a_picture_shows_a_mask_of_its_own_digit_and_of_its_own_split():

@@ -1,5 +1,6 @@
 """The three floors of the house: who may import from whom."""
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -37,3 +38,13 @@ def test_no_file_imports_from_a_later_floor(path):
 def test_the_rule_finds_an_arrow_that_goes_back():
     tree = ast.parse("from minidalle.course import check\nimport minidalle.workshop.demo")
     assert [floor(parts) for parts in imported(tree)] == [2, 1]
+
+
+def test_the_oldest_packages_are_promised_alike_wherever_they_are_named():
+    """requirements.txt, what pip reads of the package, and the torch that make takes."""
+    root, oldest = ROOM.parent, re.compile(r"^([a-z]+>=[0-9.]+)", re.MULTILINE)
+    asked = oldest.findall((root / "requirements.txt").read_text())
+    project = re.findall(r'"([a-z]+>=[0-9.]+)"', (root / "pyproject.toml").read_text())
+    assert set(project) - set(asked) == {"setuptools>=77"} and asked[0] in project
+    assert asked[:len(project) - 1] == project[1:]
+    assert f"$(chosen),{asked[0]})" in (root / "Makefile").read_text()

@@ -103,6 +103,17 @@ def test_noise_on_the_small_picture_is_what_the_upsampler_is_told():
     assert level.min() >= 0 and level.max() <= 0.2 and level.std() > 0.05
 
 
+@pytest.mark.parametrize("make, batch", [
+    (small_decoder, (torch.randn(6, 3, 8, 8, generator=seed()), torch.eye(8)[:6])),
+    (small_upsampler, torch.randn(6, 3, 16, 16, generator=seed()))])
+def test_a_loss_depends_on_its_generator_and_on_no_global_one(make, batch):
+    model, losses = make(), []
+    for n, elsewhere in ((3, 1), (3, 2), (4, 2)):
+        torch.manual_seed(elsewhere)
+        losses.append(model.loss(batch, seed(n)))
+    assert torch.equal(losses[0], losses[1]) and not torch.equal(losses[1], losses[2])
+
+
 def test_sizes_are_settings():
     for size in (16, 24, 32):
         images = caption_to_picture(small_road(size), ["a red seven"], seed())
