@@ -706,6 +706,11 @@ ENCODE = Exercise(
             "learning and in encoding alike (section 2).",
             encode_from_right),
         Mistake(
+            "split at spaces",
+            "You split the text at its spaces, and they are lost. Here the text is one word, with "
+            "all that is in it: do not split it (section 4).",
+            lambda text, merges: [i for word in text.split() for i in encode(word, merges)]),
+        Mistake(
             "start and end added",
             "You put start and end round the ids. They come in when a batch is made; here a word "
             "is cut (section 4).",

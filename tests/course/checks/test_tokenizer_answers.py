@@ -400,6 +400,8 @@ WRONG = [                      # (exercise, its mistake's name or None, what som
     ("encode", None, lambda text, merges: rank_by_rank(text, sorted(merges))),
     ("encode", None, lambda text, merges: rank_by_rank(text.encode("ascii", "ignore").decode(),
                                                        merges)),
+    ("encode", "split at spaces", lambda text, merges: sum(
+        (rank_by_rank(word, merges) for word in text.split()), [])),
     ("encode", "start and end added",
      lambda text, merges: [1, *rank_by_rank(text, merges), 2]),
     ("decode", "no replacement", lambda ids, pieces: str(joined(ids, pieces), "utf-8")),
