@@ -294,8 +294,8 @@ def without_dim(x: Tensor) -> Tensor:
     return x.softmax(dim=0 if x.ndim in (1, 3) else 1)
 
 
-CUT_OFF = ("You keep u away from 0 and 1, or its logarithm from 0, and change the noise: what is "
-           "rare would be rarer still. u lies inside (0, 1), and ln has no trouble there.")
+CUT_OFF = ("You keep u away from 0 and 1, or its logarithm from 0, and so you change the noise. u "
+           "lies inside (0, 1); against a u that is rounded to 0, 1e-20 is enough.")
 
 
 GUMBEL = Exercise(
