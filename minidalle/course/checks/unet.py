@@ -766,14 +766,22 @@ def inside(size: int, kernel: int, stride: int) -> int:
                for place in range(-(kernel // 2), kernel // 2 + 1))
 
 
-def convolution(kernels, sizes, strides, channels=(2, 9), stops=(2, 5)):
+def convolution(kernels, sizes, strides):
     """Draws of one; height is a multiple of the stride + sizes[0], width one + sizes[1]."""
     def draw(g):
         stride = strides[between(0, len(strides) - 1, g)]
         kernel = kernels[between(0, len(kernels) - 1, g)]
-        height, width = (between(*stops, g) * stride + more for more in sizes)
-        return between(*channels, g), between(*channels, g), kernel, height, width, stride
+        height, width = (between(2, 5, g) * stride + more for more in sizes)
+        return between(2, 9, g), between(2, 9, g), kernel, height, width, stride
     return draw
+
+
+def large_convolution(g: Generator) -> tuple:
+    """More than 32 bits can count, and a product of odd numbers, which float32 cannot hold."""
+    c_in, c_out, rows, columns = (2 * between(*ends, g) + 1 for ends in (
+        (512, 767), (512, 767), (10, 20), (10, 20)))
+    stride = 2 * between(1, 2, g)
+    return c_in, c_out, 3, rows * stride, (columns - 1) * stride + 1, stride
 
 
 def smallest_convolution(g: Generator) -> tuple:
@@ -785,7 +793,7 @@ MULTIPLY_ADDS = Exercise(
     "unet.multiply_adds", LESSON, 2, multiply_adds,
     (convolution((3, 5), (1, 1), (3,)),                 # both sides leave a rest of 1
      convolution((3, 7), (0, 3), (1,)),
-     convolution((3,), (0, 1), (2, 4), (1025, 1535), (20, 40)),  # more than 32 bits can count
+     large_convolution,
      convolution((1,), (-1, 1), (3, 4)),
      smallest_convolution), in_section(3,
         Mistake(
