@@ -176,6 +176,12 @@ def test_a_row_with_a_generator_of_its_own_is_drawn_as_if_it_were_alone():
     assert len(seeds) == 2000
 
 
+def test_the_seed_of_each_picture_by_hand():
+    """Spread by Knuth's prime, 2654435761, beyond 2^32 from the start again; number 0 keeps it."""
+    seeds = [one.initial_seed() for one in seeded_each(10, (0, 1, 2))]
+    assert seeds == [10, 2654435771, 10 + 5308871522 - 4294967296]
+
+
 def test_more_or_fewer_generators_than_rows_are_refused():
     for draw in (lambda g: randn((3, 4), torch.device("cpu"), g),
                  lambda g: uniform(3, torch.device("cpu"), g)):
@@ -305,6 +311,7 @@ def test_saving_now_and_then_changes_no_bit_and_a_kill_loses_only_what_came_afte
         fit(new_line(), killed, CONFIG, path=path)
     assert saved == list(range(1, 24)) and not read_checkpoint(path)["finished"]
     assert same(whole, fit(new_line(seed=5), batches, CONFIG, path=path))
+    assert same(whole, fit(new_line(), batches, CONFIG))       # without a path nothing is saved
 
 
 def test_a_short_run_saves_itself_only_at_its_end(tmp_path, monkeypatch):
