@@ -587,15 +587,15 @@ def nearest_inputs(n: int, K: int, D: int, size: float = 1.0, away: float = 0.0)
 def hard_vectors(g: Generator) -> tuple:
     """Of each pair of codes the second is nearer as the crow flies and the first by another power
     (along an axis or slanting), with other weights for the two entries, or after the spread is
-    divided out. One pair is told apart by more digits than bf16 has; one vector is 20 away from
-    its code; and the last of many codes, the others far away, is somebody's nearest."""
+    divided out. One pair is told apart by more digits than bf16 has; two vectors are 20 and 40
+    away from their codes; and the last code, the others far away, is somebody's nearest."""
     far = 60 + torch.tensor([3.0, 60.0]) * torch.randn(33, 2, generator=g).clamp(-2.5, 2.5)
     pairs = torch.tensor([[0.74, 0.74], [1.0, 0.0], [-20.0, 1.0], [-20.67, 0.67],
                           [-7.955, -8.0], [-8.04, -8.0], [-9.0, 30.0], [-10.0, 30.9],
                           [-30.0, 61.0], [-29.1, 60.0], [-59.05, -60.95], [-61.0, -60.0],
-                          [-80.0, 0.0], [0.0, -30.0]])
+                          [-80.0, 0.0], [-100.0, -160.0], [0.0, -30.0]])
     z = torch.tensor([[0.0, 0.0], [-20.0, 0.0], [-8.0, -8.0], [-10.0, 30.0], [-30.0, 60.0],
-                      [-60.0, -60.0], [-100.0, 0.0], [0.5, -30.0]])
+                      [-60.0, -60.0], [-100.0, 0.0], [-100.0, -200.0], [0.5, -30.0]])
     return z[torch.randperm(len(z), generator=g)], torch.cat([far, pairs])
 
 
@@ -632,6 +632,10 @@ NEAREST = Exercise(
             "You choose by the dot product, which a long code nearly always wins. Compare "
             "distances.",
             lambda z, book: (z @ book.mT).argmax(dim=1)),
+        Mistake(
+            "the smallest dot product",
+            "You choose the smallest dot product, the vector that points away. Compare distances.",
+            lambda z, book: (z @ book.mT).argmin(dim=1)),
         Mistake(
             "the nearest in angle",
             "You choose by the cosine, which does not see how long a vector is. Compare distances.",
@@ -826,6 +830,10 @@ PERPLEXITY = Exercise(
             "logarithms of base 2.",
             lambda codes, K: 2 ** entropy(codes, K)),
         Mistake(
+            "10 to the power of nats",
+            "You raise 10 to the power of an entropy in nats. Nats belong to exp.",
+            lambda codes, K: 10 ** entropy(codes, K)),
+        Mistake(
             "exp of bits",
             "You take exp of an entropy in bits. exp belongs to natural logarithms: take those, "
             "or raise 2 to that power.",
@@ -923,7 +931,11 @@ PERPLEXITY = Exercise(
         Mistake(
             "rounded",
             "You round. Between two whole numbers there are perplexities too.",
-            lambda codes, K: round(perplexity(codes, K))),
+            lambda codes, K: float(round(perplexity(codes, K)))),
+        Mistake(
+            "rounded to two places",
+            "You round to two places. Leave that to whoever prints it.",
+            lambda codes, K: round(perplexity(codes, K), 2)),
         Mistake(
             "one over the largest share",
             "You return one over the largest share. That is another measure of variety: a "

@@ -213,6 +213,7 @@ WRONG = [
         [min((math.dist(row, code) ** 2, k) for k, code in enumerate(book.tolist()))[1]
          if min(math.dist(row, code) for code in book.tolist()) < 10 else 0
          for row in z.tolist()])),
+    ("nearest", None, lambda z, book: (z.half()[:, None] - book.half()).square().sum(2).argmin(1)),
     ("nearest", None, lambda z, book: torch.cdist(z, book, p=4).argmin(1)),
     ("nearest", None, lambda z, book: torch.cdist(z / book.std(0), book / book.std(0)).argmin(1)),
     ("nearest", None, lambda z, book: ((z[:, None] - book).square() * torch.arange(
@@ -236,6 +237,8 @@ WRONG = [
     ("perplexity", "row by row", lambda codes, K: rowwise(codes.view(-1, codes.size(-1)), K)),
     ("perplexity", "counted in 8 bits", lambda codes, K: torch.special.entr(
         (n := F.one_hot(codes.flatten(), K).sum(0).to(torch.uint8)) / n.sum()).sum().exp()),
+    ("perplexity", "rounded", lambda codes, K: torch.tensor(perplexity_of_used(codes, K)).round()),
+    ("perplexity", "10 to the power of nats", lambda codes, K: 10 ** entropy_by_loop(codes, K)),
     ("perplexity", None, rowwise),
     ("perplexity", None, lambda codes, K: perplexity_of_used(codes.flatten()[:100], K)),
     ("perplexity", None, lambda codes, K: torch.tensor([perplexity_of_used(codes, K)])),

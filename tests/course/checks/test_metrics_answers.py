@@ -245,6 +245,13 @@ def test_every_check_of_balls_has_points_on_a_surface_copies_and_several_k():
         assert len({(len(real), len(fake)) for real, fake, _ in rounds}) >= 2
 
 
+def test_every_check_of_accuracy_has_a_picture_of_four_factors_that_fails_by_its_last_alone():
+    for seed in SEEDS:
+        assert any(read.size(1) > 3 and ((read == wanted).long().cumsum(1)[:, -2:]
+                                         == read.size(1) - 1).all(1).any()
+                   for read, wanted in calls("metrics.attribute_accuracy", seed))
+
+
 def test_every_check_of_a_covariance_has_as_many_pictures_as_features_and_only_two():
     for seed in SEEDS:
         shapes = [x.shape for x, in calls("metrics.covariance", seed)]
