@@ -287,7 +287,8 @@ def noised(known: Tensor, eps: Tensor, alpha_bar: float) -> Tensor:
 
 def holes(size, level):
     """Draws of pictures, size(g) -> B, h, w: a hole in each, in the first nothing but holes if
-    there are several, in the second none. level(random number) is alpha_bar."""
+    there are several, in the second none. The last of two or more has a hole in the corner, which
+    no other hole reaches. level(random number) is alpha_bar."""
     def draw(g):
         B, h, w = size(g)
         x_t, known, eps = torch.randn(3, B, 3, h, w, generator=g)
@@ -295,6 +296,8 @@ def holes(size, level):
         for picture in mask[:, 0]:
             top, left = between(0, h - 2, g), between(0, w - 2, g)
             picture[top:between(top + 1, h - 1, g), left:between(left + 1, w - 1, g)] = True
+        if B > 1:
+            mask[-1, :, -1, -1] = True
         if B > 3:
             mask[0], mask[1] = True, False
         return x_t, 2 * known, mask, eps, level(torch.rand((), generator=g).item())
@@ -373,6 +376,12 @@ KEEP_KNOWN = Exercise(
             "You use the mask of the first picture for all. Each has its own.",
             lambda x_t, known, mask, eps, alpha_bar: keep_known(x_t, known, mask[:1], eps,
                                                                 alpha_bar)),
+        Mistake(
+            "the masks of all pictures joined",
+            "You draw in each picture wherever any of them has a hole. Each has a mask of its own: "
+            "no any over the batch.",
+            lambda x_t, known, mask, eps, alpha_bar: keep_known(
+                x_t, known, mask.any(0, keepdim=True), eps, alpha_bar)),
         Mistake(
             "the known pixels not shrunk",
             "The noise has the right weight, and the known pixels have none. Multiply them by the "

@@ -206,8 +206,9 @@ STUDENTS = [                   # (exercise, the bank's name or None, somebody's 
         mask, eps, alpha_bar ** 0.5 * known + (1 - alpha_bar) ** 0.5 * eps)),
     ("keep_known", None, lambda x_t, known, mask, eps, alpha_bar: pasted(
         x_t, known, mask, torch.randn_like(eps), alpha_bar)),
-    ("keep_known", None, lambda x_t, known, mask, eps, alpha_bar: torch.where(
-        mask.any(0), x_t, alpha_bar ** 0.5 * known + (1 - alpha_bar) ** 0.5 * eps)),
+    ("keep_known", "the masks of all pictures joined",
+     lambda x_t, known, mask, eps, alpha_bar: torch.where(
+         mask.any(0), x_t, alpha_bar ** 0.5 * known + (1 - alpha_bar) ** 0.5 * eps)),
     ("flip_share", "any in place of all", lambda *args: flip(*args, kept=any)),
     ("flip_share", "the mean of the other shares", lambda *args: flip(
         *args, kept=lambda rest: sum(rest) / len(rest))),
@@ -313,6 +314,12 @@ def test_every_check_of_slerp_has_pairs_that_differ_and_share_one_entry_or_two()
             same = (a == b).sum(1)
             rows = (same > 0) & (same < a.size(1)) & (t[:, 0] * (1 - t[:, 0]) > 0)
             assert (rows & ((a - b).norm(dim=1) > 0.3)).sum() >= 2
+
+
+def test_in_every_batch_of_two_or_three_masks_the_first_is_not_all_of_them_joined():
+    for seed in range(100):
+        for _, _, mask, *_ in calls("unclip.keep_known", seed):
+            assert len(mask) not in (2, 3) or not torch.equal(mask.any(0), mask[0])
 
 
 def test_small_masks_have_every_kind_of_block():
