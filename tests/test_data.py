@@ -84,6 +84,13 @@ def test_without_its_unknown_words_a_caption_of_this_world_is_itself_again(world
     assert world.grammar.known_words("hello?") == ""
 
 
+def test_every_is_each_combination_in_each_template_and_with_a_step_each_so_many_th(world):
+    """Counted: 10 digits, 8 inks, 8 papers, 4 templates; from the first on."""
+    every = world.grammar.every()
+    assert len(every) == len(set(every)) == 10 * 8 * 8 * 4
+    assert world.grammar.every(3) == [caption for i, caption in enumerate(every) if i // 4 % 3 == 0]
+
+
 def test_captions_of_a_batch_say_its_factors(world):
     for split in world.splits:
         batch = world.batch(50, split, seed())

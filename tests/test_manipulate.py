@@ -543,6 +543,12 @@ def test_another_value_is_drawn_from_all_that_are_allowed_and_evenly():
         assert counts.min() > 0.7 * 3000 / len(choices)
 
 
+def test_where_one_other_value_is_allowed_it_is_the_one_drawn():
+    allowed = torch.tensor([[0, 0], [1, 0], [1, 1]])
+    for which, other in ((0, [1, 0]), (1, [1, 1])):
+        assert with_another(allowed[which][None], which, allowed).tolist() == [other]
+
+
 def test_shrinking_a_mask_keeps_every_masked_pixel():
     mask = torch.rand(1, 1, 16, 16, generator=seed()) > 0.9
     small = shrink(mask.float(), 8) > 0
