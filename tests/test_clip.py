@@ -164,6 +164,12 @@ def test_it_overfits_one_batch(tower):
     assert zero_shot(clip, images, ids).argmax(dim=1).tolist() == list(range(8))
 
 
+def test_the_first_weights_of_places_and_of_the_first_token_are_small():
+    tower = VisionTransformer(32, 24, width=512)
+    for part in (tower.first, tower.position):
+        assert part.std().item() == pytest.approx(0.02, rel=0.15)
+
+
 def test_zero_shot_is_a_distribution_over_captions():
     p = zero_shot(small_clip().eval(), torch.randn(5, 3, 16, 16), sentences(9))
     assert p.shape == (5, 9)

@@ -563,6 +563,12 @@ def test_completion_keeps_the_given_pixels_and_goes_on_from_their_codes(h):
 
 # ---- learning
 
+def test_the_first_weights_of_all_places_are_small():
+    model = Dalle(replace(TINY, width=512))
+    for part in (model.text_place, model.row, model.column):
+        assert part.std().item() == pytest.approx(0.02, rel=0.15)
+
+
 @pytest.mark.parametrize("seed", [0, 1000])
 def test_overfits_one_batch_and_then_says_it_by_heart(seed):
     """The last steps are small ones, so that no thread's rounding decides where they end."""

@@ -116,6 +116,12 @@ def test_it_learns_which_vector_belongs_to_which_caption():
     assert ((drawn @ image.T).argmax(dim=1) == torch.arange(4)).all()
 
 
+def test_the_first_weights_of_places_query_and_null_are_small():
+    prior = Prior(PriorConfig(vocab=20, context=6, embed=8, width=512, depth=1, heads=2))
+    for part in (prior.query, prior.null, prior.position):
+        assert part.std().item() == pytest.approx(0.02, rel=0.15)
+
+
 def test_the_places_of_words_and_the_query_change_the_answer():
     prior, (ids, text, _, x_t, t) = small_prior(), inputs()
     answer = prior(x_t, t, (ids, text))

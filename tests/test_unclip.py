@@ -198,5 +198,7 @@ def test_upsampler_lays_the_noise_it_tells_in_shares_of_the_most():
     upsampler.sample(torch.zeros(50, 3, 8, 8), noise=0.1, steps=1, generator=seed())
     assert seen[0][0].std().item() == pytest.approx(0.1, rel=0.05)
     torch.testing.assert_close(told[0], torch.full((50, 1), 0.5))            # 0.1 of 0.2
+    upsampler.sample(torch.ones(1, 3, 8, 8), steps=1, generator=seed())     # unasked, none at all
+    assert seen[-1][0].equal(torch.ones(1, 3, 8, 8)) and seen[-1][1].item() == 0
     losses = [upsampler.loss(torch.zeros(4, 3, 16, 16), seed()) for _ in range(2)]
     assert torch.equal(*losses)
