@@ -625,7 +625,7 @@ def test_tiny_network_learns_two_points_with_and_without_their_condition():
     told = diffusion.sample(model, (500, 1), classes, steps=20)[:, 0]
     untold = diffusion.sample(model, (500, 1), classes, steps=20, guidance=0.0)[:, 0]
     assert (told - (classes * 2 - 1)).abs().mean() < 0.1
-    assert ((untold.abs() - 1).abs() < 0.5).float().mean() > 0.75     # of N(0, 1) it is 0.48
+    assert ((untold.abs() - 1).abs() < 0.5).float().mean() > 0.65     # of N(0, 1) it is 0.48
     assert 0.3 < (untold > 0).float().mean() < 0.7
 
 
