@@ -27,6 +27,7 @@ from minidalle.clip import Clip
 from minidalle.dalle import DalleConfig
 from minidalle.data import Digits, drawn_masks
 from minidalle.dvae import DvaeConfig
+from minidalle.muon import optimizers
 from minidalle.tokenizer import Tokenizer
 from minidalle.train import autocast, choose_device, descend, seeded
 from minidalle.unclip import shrink
@@ -54,12 +55,12 @@ examples:
 
 Seconds are medians after one run to warm up; X_in_matmuls is X_seconds divided by the seconds of
 one 1024 x 1024 float32 multiplication, timed just before. A training step is forward, loss,
-backward and clipped AdamW, on a batch that lies ready; batch_seconds is the making of one. Peak
-memory is that of the process, Python and torch included (they alone: memory_at_start_bytes), and
-only grows. On a GPU, gpu_peak_memory_bytes is what its tensors took at most. For dalle, whose codes
-are random here, textbook_multiply_adds is what a training step takes by the book (three forward
-passes: each weight once a place, the head over words and codes alike, attention over all places),
-and textbook_seconds the time of as many in that multiplication."""
+backward, clipping and the optimizers' step, on a batch that lies ready; batch_seconds is the making
+of one. Peak memory is that of the process, Python and torch included (they alone:
+memory_at_start_bytes), and only grows. On a GPU, gpu_peak_memory_bytes is what its tensors took at
+most. For dalle, whose codes are random here, textbook_multiply_adds is what a training step takes
+by the book (three forward passes: each weight once a place, the head over words and codes alike,
+attention over all places), and textbook_seconds the time of as many in that multiplication."""
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -176,13 +177,13 @@ def data(args, device, timed: Callable) -> dict:
 def stage(args, device, timed: Callable) -> dict:
     shop, n, g = Untrained(args), args.batch or FITS[args.inside].batch, seeded(0, device)
     model, bf16 = getattr(shop, args.inside)(), isinstance(autocast(device), torch.autocast)
-    make, optimizer = shop.batches[args.inside], torch.optim.AdamW(model.parameters())
+    make, steppers = shop.batches[args.inside], optimizers(model, 1e-6, 0.01)
     batch = make(n, g)
 
     def step():                # as in minidalle.train.fit
         with autocast(device):
             loss = model.loss(batch, g)
-        descend(loss, model, optimizer, lr=1e-6, clip=1.0)
+        descend(loss, model, steppers, lr=1e-6, clip=1.0)
 
     line = {**describe(model), "batch": n, "batch_seconds": timed(lambda: make(n, g)),
             "train_bf16": bf16, "samples": args.samples}

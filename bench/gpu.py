@@ -24,6 +24,7 @@ from pathlib import Path
 import torch
 
 from minidalle.download import ARCHIVE, CIFAR10, MNIST, UNPACKED, data_folder
+from minidalle.muon import optimizers
 from minidalle.train import BUDGETS, autocast, choose_budget, choose_device, descend, seeded
 from minidalle.workshop.demo import machine
 from minidalle.workshop.recipes import ROADS, STAGES, fit_config
@@ -172,12 +173,12 @@ def profile(stage: str, device: torch.device, budget: str) -> dict:
     model, g = getattr(shop, stage)(), seeded(0, device)
     size = fit_config(stage, budget).batch
     batch = shop.batches[stage](size, g)
-    optimizer = torch.optim.AdamW(model.train().parameters())
+    steppers = optimizers(model.train(), 1e-6, 0.01)
 
     def step():
         with autocast(device):
             loss = model.loss(batch, g)
-        descend(loss, model, optimizer, lr=1e-6, clip=1.0)
+        descend(loss, model, steppers, lr=1e-6, clip=1.0)
     for _ in range(3):
         step()
     on_gpu = device.type == "cuda"

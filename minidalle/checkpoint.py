@@ -26,13 +26,13 @@ try:
 except ImportError:            # Windows, where two trainings in one folder are not told apart
     fcntl = None
 
-FORMAT = 1                     # of a checkpoint; counted up when an older one no longer fits
+FORMAT = 2                     # of a checkpoint; counted up when an older one no longer fits
 
 
 FORM = {                       # what a checkpoint holds, and as what
     "format": int, "settings": dict, "step": int, "log": list, "seconds": (int, float),
     "finished": bool, "model": dict}
-RESUME = ("model", "optimizer", "generator")       # what an unfinished one holds beside that
+RESUME = ("model", "optimizers", "generator")       # what an unfinished one holds beside that
 HOUR = 3600                    # no file takes so long to write: an older half one is rubbish
 
 

@@ -7,8 +7,9 @@ idea        Draw a batch, compute the loss, go downhill, look. Around these four
             weights do), every random number comes from one seed, and a run can be stopped with
             Ctrl-C at any step and goes on from there to the same result, bit for bit. Once a minute
             it saves itself, so a power cut costs no more than that.
-equation    theta <- theta - lr * AdamW(grad);    average <- decay * average + (1 - decay) theta
-paper       AdamW: Loshchilov & Hutter 2019, arXiv:1711.05101; the average: DDPM, appendix B
+equation    theta <- theta - lr * step(grad);    average <- decay * average + (1 - decay) theta
+paper       AdamW: Loshchilov & Hutter 2019, arXiv:1711.05101; matrices: muon.py; the average: DDPM,
+            appendix B
 left out    several GPUs, gradient accumulation
 """
 import copy
@@ -39,6 +40,7 @@ from minidalle.checkpoint import (
     sweep,
     write_beside,
 )
+from minidalle.muon import optimizers
 
 BUDGETS = ("smoke", "cpu", "gpu")
 SAVE_EVERY = 60                # seconds: as much is lost, at most, when the power goes
@@ -152,9 +154,8 @@ def _fit(model: nn.Module, make_batch: Callable, config: FitConfig, seed: int, p
          settings: dict) -> nn.Module:
     device = next(model.parameters()).device
     generator = seeded(seed, device)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=config.lr,
-                                  weight_decay=config.weight_decay, betas=(0.9, 0.99))
-    run = Run(model, copy.deepcopy(model), optimizer, generator, settings)
+    steppers = optimizers(model, config.lr, config.weight_decay)
+    run = Run(model, copy.deepcopy(model), steppers, generator, settings)
     if path is not None:
         run.prepare(path, config.steps)
     name = path.stem if path else type(model).__name__
@@ -166,7 +167,7 @@ def _fit(model: nn.Module, make_batch: Callable, config: FitConfig, seed: int, p
                 batch = make_batch(config.batch, generator)
                 with autocast(device):
                     loss = model.loss(batch, generator)
-                descend(loss, model, optimizer, lr, config.clip)
+                descend(loss, model, steppers, lr, config.clip)
                 update_average(run.average, model, run.step, config.decay)
                 run.step += 1
                 if run.step % run.log_every == 0 or run.step == config.steps:
@@ -184,16 +185,18 @@ def _fit(model: nn.Module, make_batch: Callable, config: FitConfig, seed: int, p
     return model
 
 
-def descend(loss: Tensor, model: nn.Module, optimizer, lr: float, clip: float) -> None:
-    """One step downhill; a loss that is not finite ends the run before it spoils the weights."""
+def descend(loss: Tensor, model: nn.Module, steppers: list, lr: float, clip: float) -> None:
+    """One step downhill, in which each weight is in the hands of one of these optimizers; a loss
+    that is not finite ends the run before it spoils the weights."""
     if not torch.isfinite(loss):
         raise FloatingPointError(f"the loss is {loss.item()}: lower the learning rate")
-    optimizer.zero_grad(set_to_none=True)
+    model.zero_grad(set_to_none=True)
     loss.backward()
     nn.utils.clip_grad_norm_(model.parameters(), clip)
-    for group in optimizer.param_groups:
-        group["lr"] = lr
-    optimizer.step()
+    for stepper in steppers:
+        for group in stepper.param_groups:
+            group["lr"] = lr
+        stepper.step()
 
 
 @contextmanager
@@ -272,8 +275,8 @@ def progress(total: int, label: str, start: int = 0) -> tqdm:
 class Run:
     """A training run: everything that must be kept so that it can go on, and its log."""
 
-    def __init__(self, model, average, optimizer, generator: Generator, settings: dict):
-        self.model, self.average, self.optimizer = model, average, optimizer
+    def __init__(self, model, average, steppers: list, generator: Generator, settings: dict):
+        self.model, self.average, self.steppers = model, average, steppers
         self.generator, self.settings = generator, settings
         self.step, self.log, self.log_every = 0, [], 10
         self.began, self.before = time.perf_counter(), 0.0
@@ -301,7 +304,7 @@ class Run:
                  "finished": finished, "model": self.average.state_dict()}
         if not finished:
             state["resume"] = {"model": self.model.state_dict(),
-                               "optimizer": self.optimizer.state_dict(),
+                               "optimizers": [one.state_dict() for one in self.steppers],
                                "generator": self.generator.get_state()}
         return state
 
@@ -337,9 +340,10 @@ class Run:
         """What an unfinished run needs to go on, to the bit if it is on the same kind of device."""
         fill(self.model, state["model"], path)
         try:
-            self.optimizer.load_state_dict(state["optimizer"])
+            for one, kept in zip(self.steppers, state["optimizers"], strict=True):
+                one.load_state_dict(kept)
         except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(not_whole(path, "its optimizer is wrong")) from error
+            raise ValueError(not_whole(path, "its optimizers are wrong")) from error
         try:
             self.generator.set_state(state["generator"])
         except (RuntimeError, TypeError):      # that of a GPU does not fit a CPU

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from torch import nn
 
 from minidalle.checkpoint import (
+    FORMAT,
     RESUME,
     alone,
     draw_curve,
@@ -46,8 +47,8 @@ def new_line(seed=0, width=8):
 
 def whole(**changes) -> dict:
     """The least that is a checkpoint, but for the changes; a change to None leaves that out."""
-    state = {"format": 1, "settings": {}, "step": 0, "log": [], "seconds": 0.0, "finished": True,
-             "model": new_line(1).state_dict(), **changes}
+    state = {"format": FORMAT, "settings": {}, "step": 0, "log": [], "seconds": 0.0,
+             "finished": True, "model": new_line(1).state_dict(), **changes}
     return {name: value for name, value in state.items() if value is not None}
 
 
@@ -102,7 +103,7 @@ def test_a_checkpoint_that_would_run_code_is_refused(tmp_path):
     class Evil:
         def __reduce__(self):
             return os.mkdir, (str(tmp_path / "evil"),)
-    torch.save({"format": 1, "settings": {}, "model": Evil()}, tmp_path / "evil.pt")
+    torch.save({"format": FORMAT, "settings": {}, "model": Evil()}, tmp_path / "evil.pt")
     with pytest.raises(ValueError, match="not a whole checkpoint"):
         read_checkpoint(tmp_path / "evil.pt")
     assert not (tmp_path / "evil").exists()
@@ -190,7 +191,7 @@ def test_every_flipped_bit_of_the_weights_is_told_as_damage(tmp_path):
     ({"finished": False}, "it is unfinished and holds nothing to go on with"),
     ({"finished": False, "resume": {"model": {}}}, "it is unfinished and holds nothing"),
     ({"finished": False, "resume": 3}, "it is unfinished and holds nothing"),
-    ({"format": 2}, "its format is 2")])
+    ({"format": 99}, "its format is 99")])
 def test_a_file_that_is_whole_and_yet_no_checkpoint_is_refused_by_what_is_wrong(
         tmp_path, changes, wrong):
     torch.save(whole(), tmp_path / "x.pt")

@@ -253,7 +253,7 @@ def test_missing_names_what_is_asked_for_and_an_unfinished_training_is_missing(c
     assert shop.missing(STAGES) == []
     state = read_checkpoint(shop.path("decoder"))
     del state["sha256"]                                        # which knew of nothing to go on with
-    resume = dict.fromkeys(("model", "optimizer", "generator"), {})
+    resume = dict.fromkeys(("model", "optimizers", "generator"), {})
     torch.save({**state, "finished": False, "resume": resume}, shop.path("decoder"))
     shop.path("judge").unlink()
     shop.path("upsampler").unlink()
