@@ -27,9 +27,8 @@ from minidalle.clip import Clip
 from minidalle.dalle import DalleConfig
 from minidalle.data import Digits, drawn_masks
 from minidalle.dvae import DvaeConfig
-from minidalle.muon import optimizers
 from minidalle.tokenizer import Tokenizer
-from minidalle.train import autocast, choose_device, descend, seeded
+from minidalle.train import autocast, choose_device, descend, optimizers, seeded
 from minidalle.unclip import shrink
 from minidalle.workshop.demo import machine, peak_memory
 from minidalle.workshop.recipes import FITS, ROADS, STAGES, Workshop
@@ -177,7 +176,7 @@ def data(args, device, timed: Callable) -> dict:
 def stage(args, device, timed: Callable) -> dict:
     shop, n, g = Untrained(args), args.batch or FITS[args.inside].batch, seeded(0, device)
     model, bf16 = getattr(shop, args.inside)(), isinstance(autocast(device), torch.autocast)
-    make, steppers = shop.batches[args.inside], optimizers(model, 1e-6, 0.01)
+    make, steppers = shop.batches[args.inside], optimizers(model, FITS[args.inside])
     batch = make(n, g)
 
     def step():                # as in minidalle.train.fit

@@ -24,8 +24,15 @@ from pathlib import Path
 import torch
 
 from minidalle.download import ARCHIVE, CIFAR10, MNIST, UNPACKED, data_folder
-from minidalle.muon import optimizers
-from minidalle.train import BUDGETS, autocast, choose_budget, choose_device, descend, seeded
+from minidalle.train import (
+    BUDGETS,
+    autocast,
+    choose_budget,
+    choose_device,
+    descend,
+    optimizers,
+    seeded,
+)
 from minidalle.workshop.demo import machine
 from minidalle.workshop.recipes import ROADS, STAGES, fit_config
 from minidalle.workshop.speedrun import commit
@@ -173,7 +180,7 @@ def profile(stage: str, device: torch.device, budget: str) -> dict:
     model, g = getattr(shop, stage)(), seeded(0, device)
     size = fit_config(stage, budget).batch
     batch = shop.batches[stage](size, g)
-    steppers = optimizers(model.train(), 1e-6, 0.01)
+    steppers = optimizers(model.train(), fit_config(stage, budget))
 
     def step():
         with autocast(device):

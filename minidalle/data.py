@@ -329,24 +329,44 @@ class Cifar:
         self.photos = {}       # split -> (images uint8, labels), read when first asked for
 
     def batch(self, n: int, split: str = "train", generator: Generator | None = None) -> Batch:
-        """n photographs of a split, drawn evenly; those of `train` mirrored half of the time.
-        `every` is `train`: there are no combinations to leave out."""
+        """n photographs of a split with their captions and classes."""
+        factors = self.factors(n, split, generator)
+        images = self.render(factors, split, generator)
+        return Batch(images, self.grammar.captions(factors, generator), factors)
+
+    def factors(self, n: int, split: str, generator: Generator | None = None) -> Tensor:
+        """The classes (n, 1) of n photographs, drawn evenly."""
+        _, labels = self._photos(split)
+        return labels[torch.randint(len(labels), (n,), generator=generator, device=self.device),
+                      None]
+
+    def render(self, factors: Tensor, split: str, generator: Generator | None = None) -> Tensor:
+        """A photograph (B, 3, H, W) of each class (B, 1); of `train` mirrored half of the time."""
+        images, labels = self._photos(split)
+        rng = dict(generator=generator, device=self.device)
+        count = labels.bincount(minlength=len(CLASSES))
+        place = (torch.rand(len(factors), **rng) * count[factors[:, 0]]).long()     # (B,)
+        which = (count.cumsum(0) - count)[factors[:, 0]] + place    # they lie class by class
+        pictures = images[which] / 127.5 - 1                                # (B, 3, 32, 32)
+        if split in ("train", "every"):
+            mirror = torch.rand(len(factors), **rng) < 0.5
+            pictures = torch.where(mirror[:, None, None, None], pictures.flip(-1), pictures)
+        if self.size != pictures.shape[-1]:
+            pictures = F.interpolate(pictures, (self.size, self.size), mode="area")
+        return pictures
+
+    def _photos(self, split: str) -> tuple[Tensor, Tensor]:
+        """Photographs uint8 and their classes, in the order of the classes. `every` is `train`:
+        there are no combinations to leave out."""
         split = "train" if split == "every" else split
         if split not in self.splits:
             raise ValueError(f"split is {split!r}; CIFAR-10 has {' and '.join(self.splits)}")
         if split not in self.photos:
-            self.photos[split] = [part.to(self.device) for part in read_cifar10(split)]
-        images, labels = self.photos[split]
-        rng = dict(generator=generator, device=self.device)
-        which = torch.randint(len(images), (n,), **rng)
-        pictures = images[which] / 127.5 - 1                                # (B, 3, 32, 32)
-        if split == "train":
-            mirror = torch.rand(n, **rng) < 0.5
-            pictures = torch.where(mirror[:, None, None, None], pictures.flip(-1), pictures)
-        if self.size != pictures.shape[-1]:
-            pictures = F.interpolate(pictures, (self.size, self.size), mode="area")
-        factors = labels[which].long()[:, None]                             # (B, 1)
-        return Batch(pictures, self.grammar.captions(factors, generator), factors)
+            images, labels = read_cifar10(split)
+            order = labels.argsort(stable=True)
+            self.photos[split] = (images[order].to(self.device),
+                                  labels[order].long().to(self.device))
+        return self.photos[split]
 
 
 def drawn(device="cpu") -> Digits:

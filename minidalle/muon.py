@@ -61,12 +61,7 @@ class Muon(torch.optim.Optimizer):
         weight.mul_(1 - lr * weight_decay).sub_(lr * step.view_as(weight))
 
 
-def optimizers(model: nn.Module, lr: float, weight_decay: float) -> list[torch.optim.Optimizer]:
-    """Muon for the weights of linear and convolution layers, AdamW for all else: embeddings,
-    positions, biases and norms are no maps from space to space, but lists of numbers."""
-    layers = [m for m in model.modules() if isinstance(m, (nn.Linear, nn.Conv2d))]
-    mine = {id(layer.weight) for layer in layers}
-    matrices = [p for p in model.parameters() if id(p) in mine]
-    others = [p for p in model.parameters() if id(p) not in mine]
-    adamw = torch.optim.AdamW(others, lr=lr, weight_decay=weight_decay, betas=(0.9, 0.99))
-    return [Muon(matrices, lr, weight_decay=weight_decay), adamw]
+def matrices(model: nn.Module) -> list[nn.Parameter]:
+    """What Muon is for: the weights of linear and convolution layers. Embeddings, positions, biases
+    and norms are no maps from space to space, but lists of numbers."""
+    return [m.weight for m in model.modules() if isinstance(m, (nn.Linear, nn.Conv2d))]

@@ -40,7 +40,7 @@ from minidalle.checkpoint import (
     sweep,
     write_beside,
 )
-from minidalle.muon import optimizers
+from minidalle.muon import Muon, matrices
 
 BUDGETS = ("smoke", "cpu", "gpu")
 SAVE_EVERY = 60                # seconds: as much is lost, at most, when the power goes
@@ -116,6 +116,7 @@ class FitConfig:
     clip: float = 1.0          # gradients longer than this are shortened to it
     decay: float = 0.999       # of the average of the weights; 0 keeps none
     weight_decay: float = 0.01
+    muon: bool = False         # matrices by muon.py, and only the rest by AdamW
 
 
 def learning_rate(step: int, config: FitConfig) -> float:
@@ -154,7 +155,7 @@ def _fit(model: nn.Module, make_batch: Callable, config: FitConfig, seed: int, p
          settings: dict) -> nn.Module:
     device = next(model.parameters()).device
     generator = seeded(seed, device)
-    steppers = optimizers(model, config.lr, config.weight_decay)
+    steppers = optimizers(model, config)
     run = Run(model, copy.deepcopy(model), steppers, generator, settings)
     if path is not None:
         run.prepare(path, config.steps)
@@ -183,6 +184,15 @@ def _fit(model: nn.Module, make_batch: Callable, config: FitConfig, seed: int, p
         raise KeyboardInterrupt(f"stopped at step {run.step} of {config.steps}")
     model.load_state_dict(run.average.state_dict())
     return model
+
+
+def optimizers(model: nn.Module, config: FitConfig) -> list[torch.optim.Optimizer]:
+    """Those that share the weights of the model among them."""
+    turned = matrices(model) if config.muon else []
+    ids = {id(weight) for weight in turned}
+    rest = [weight for weight in model.parameters() if id(weight) not in ids]
+    adamw = torch.optim.AdamW(rest, config.lr, (0.9, 0.99), weight_decay=config.weight_decay)
+    return [Muon(turned, config.lr, weight_decay=config.weight_decay), adamw] if turned else [adamw]
 
 
 def descend(loss: Tensor, model: nn.Module, steppers: list, lr: float, clip: float) -> None:

@@ -248,6 +248,19 @@ def test_cifar_batches_carry_their_own_label_and_mirror_only_training_pictures()
         assert [world.grammar.parse(c)[0] for c in batch.captions] == batch.factors[:, 0].tolist()
 
 
+def test_cifar_shows_other_photographs_of_the_classes_that_are_asked_for():
+    """Labels out of order, three of one class and one of another: each as often as the others."""
+    world, labels = Cifar(), torch.tensor([7, 2, 7, 7])
+    pictures = (50 + torch.arange(4)).byte()[:, None, None, None].expand(4, 3, 32, 32)
+    order = labels.argsort(stable=True)
+    world.photos = {"test": (pictures[order], labels[order])}
+    asked = torch.tensor([[7], [2]]).repeat(600, 1)
+    shown = world.render(asked, "test", seed())[:, 0, 0, 0].add(1).mul(127.5).round().long() - 50
+    assert torch.equal(labels[shown], asked[:, 0])
+    counts = shown.bincount()
+    assert counts[1] == 600 and (counts[[0, 2, 3]] > 150).all()
+
+
 def test_cifar_of_another_size_shows_the_mean_of_each_block_of_pixels():
     world = Cifar(16)
     photos = torch.randint(256, (10, 3, 32, 32), generator=seed(), dtype=torch.uint8)

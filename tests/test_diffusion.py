@@ -417,6 +417,87 @@ def test_steps_never_repeat_however_many():
         assert len(times) == steps
 
 
+# ---- the sampler of second order ----
+
+def half_log_snr(diffusion, step):
+    a = diffusion.alpha_bar[step].double()
+    return (a / (1 - a)).log().item() / 2
+
+
+def test_order_2_takes_the_steps_of_dpm_solver_2m_written_by_its_own_formula():
+    """x_s = sigma_s / sigma_t x_t - sqrt(alpha_bar_s) (exp(-h) - 1) D, of algorithm 2, on a model
+    that is no oracle; the way to the data itself is its last guess."""
+    diffusion, start = Diffusion(cosine_schedule(100), X0), torch.randn(4, 3, generator=seeded())
+
+    def model(x, t, condition, keep):
+        return torch.tanh(x + t[:, None] / 50)
+    x, times, guesses = start.double(), diffusion.times(6, 2), []
+    for i, t in enumerate(times):
+        guesses.append(model(x, torch.full((4,), t), None, None))
+        if i == len(times) - 1:
+            break
+        h = half_log_snr(diffusion, times[i + 1]) - half_log_snr(diffusion, t)
+        D = guesses[-1]
+        if i:
+            r = (half_log_snr(diffusion, t) - half_log_snr(diffusion, times[i - 1])) / h
+            D = (1 + 1 / (2 * r)) * guesses[-1] - 1 / (2 * r) * guesses[-2]
+        a, b = diffusion.alpha_bar[[t, times[i + 1]]].double()
+        x = ((1 - b) / (1 - a)).sqrt() * x - b.sqrt() * math.expm1(-h) * D
+    got = diffusion.sample(model, (4, 3), steps=6, noise=start, order=2)
+    assert_close(got.double(), guesses[-1], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("std", [1.0, 0.3, 0.2, 0.1])
+def test_in_12_steps_order_2_keeps_the_spread_of_gaussian_data_and_ddim_loses_it(std):
+    """The optimal denoiser is linear, so two starts tell mean and spread exactly."""
+    diffusion, starts = Diffusion(cosine_schedule(1000), X0), torch.tensor([0.0, 1.0])
+    kept = []
+    for order in (1, 2):
+        mean, one_up = diffusion.sample(Oracle(diffusion, 2.0, std), (2,), steps=12, noise=starts,
+                                        order=order)
+        assert abs(mean - 2.0) < 1e-3
+        kept.append((one_up - mean).item() / std)
+    assert abs(kept[1] - 1) < 0.1 and abs(kept[1] - 1) < abs(kept[0] - 1)
+    assert std > 0.2 or kept[0] < 0.75
+
+
+def test_the_error_of_order_2_falls_with_the_square_of_the_steps_and_that_of_ddim_does_not():
+    diffusion, starts = Diffusion(cosine_schedule(20_000), X0), torch.tensor([0.0, 1.0])
+    errors = {}
+    for order in (1, 2):
+        for steps in (20, 40, 80):
+            mean, one_up = diffusion.sample(Oracle(diffusion, 0.0, 0.5), (2,), steps=steps,
+                                            noise=starts, order=order)
+            errors[order, steps] = abs((one_up - mean).item() / 0.5 - 1)
+    assert errors[1, 80] > errors[1, 20] / 6        # four times the steps: a fourth
+    assert errors[2, 80] < errors[2, 20] / 8        # and here a sixteenth, but for rounding
+
+
+def test_steps_of_order_2_are_squares_that_never_repeat():
+    diffusion = Diffusion(linear_schedule(101))
+    assert diffusion.times(6, 2) == [100, 64, 36, 16, 4, 0]
+    for steps in range(1, 102):
+        times = diffusion.times(steps, 2)
+        assert times == sorted(set(times), reverse=True) and times[0] == 100 and len(times) == steps
+        assert times[-1] == 0 or steps == 1
+
+
+def test_a_guess_that_does_not_change_is_carried_nowhere_and_alpha_bar_0_does_no_harm():
+    diffusion = Diffusion(torch.tensor([0.9, 0.5, 0.1, 0.0]), X0)
+    point = torch.tensor([0.3, -2.0])
+    x_0 = diffusion.sample(lambda x, *_: point.expand_as(x), (5, 2), steps=4, order=2)
+    assert_close(x_0, point.expand(5, 2))
+    assert diffusion.lean(3, 2, 1) == 0 and diffusion.lean(2, 1, -1) == 0
+    by_hand = (math.log(9) - 0) / (0 - math.log(1 / 9)) / 2
+    assert diffusion.lean(2, 1, 0) == pytest.approx(by_hand)
+
+
+@pytest.mark.parametrize("order, eta", [(2, 0.5), (3, 0.0), (0, 0.0)])
+def test_orders_that_are_not_there_are_refused(order, eta):
+    with pytest.raises(ValueError, match=f"order={order} with eta={eta}: order is 1, or 2 where"):
+        Diffusion(linear_schedule(10)).sample(Toy(), (2, 2), steps=5, eta=eta, order=order)
+
+
 @pytest.mark.parametrize("wrong", [{"steps": 11}, {"steps": 0}, {"steps": 5, "eta": 1.5}])
 def test_too_many_steps_and_eta_out_of_range_are_refused(wrong):
     with pytest.raises(ValueError, match="between"):

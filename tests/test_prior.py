@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from minidalle.diffusion import cosine_schedule
+from minidalle.diffusion import X0, Diffusion, cosine_schedule
 from minidalle.prior import Prior, PriorConfig, better_of_two
 
 
@@ -72,14 +72,14 @@ def test_unit_vectors_times_the_scale_have_entries_of_variance_one():
 
 def test_the_loss_is_the_distance_to_x_0_itself_weighed_by_the_noise():
     """A prior that always answers c: each sample's loss is (c - sqrt(E) z)^2, whatever its noise,
-    and it counts (1 + SNR)^0.75, which is sigma^-1.5, with sigma at least 0.1."""
+    and it counts (1 + SNR)^0.5, which is 1 / sigma, with sigma at least 0.1."""
     prior, (ids, text, image, _, _) = small_prior(), inputs()
     torch.nn.init.zeros_(prior.answer.weight)
     torch.nn.init.constant_(prior.answer.bias, 0.5)
     u = torch.rand(len(ids), generator=torch.Generator().manual_seed(3)).square()
     steps = (u * prior.config.steps).long()
     sigma = (1 - cosine_schedule(prior.config.steps)[steps]).sqrt().float()[:, None]
-    expected = ((0.5 - math.sqrt(8) * image).square() / sigma.clamp(min=0.1) ** 1.5).mean()
+    expected = ((0.5 - math.sqrt(8) * image).square() / sigma.clamp(min=0.1)).mean()
     loss = prior.loss((ids, text, image), torch.Generator().manual_seed(3))
     torch.testing.assert_close(loss, expected)
 
@@ -147,8 +147,71 @@ def test_text_vectors_come_in_at_variance_one_and_a_tenth_of_captions_is_dropped
 def test_sample_is_the_better_of_two_guided_draws_made_by_hand():
     prior, (ids, text, _, _, _) = small_prior(), inputs()
     drawn = prior.diffusion.sample(prior, (8, 8), (torch.cat([ids, ids]), torch.cat([text, text])),
-                                   steps=4, guidance=3.0,
+                                   steps=4, guidance=3.0, order=2,
                                    generator=torch.Generator().manual_seed(0))
     expected = better_of_two(*F.normalize(drawn, dim=-1).chunk(2), text)
     got = prior.sample(ids, text, 3.0, 4, torch.Generator().manual_seed(0))
     torch.testing.assert_close(got, expected)
+
+
+# ---- the cloud of one caption ----
+
+def cloud(width: int = 8) -> torch.Tensor:
+    """A covariance (E, E) that is long in some directions and flat in others."""
+    half = torch.randn(width, width, generator=torch.Generator().manual_seed(4)).double()
+    half = half * torch.logspace(0, -1.5, width)
+    return half @ half.T / 50
+
+
+def drawn_from(C: torch.Tensor, n: int, seed: int) -> torch.Tensor:
+    noise = torch.randn(n, len(C), generator=torch.Generator().manual_seed(seed)).double()
+    return noise @ torch.linalg.cholesky(C).T
+
+
+def clouded(C: torch.Tensor) -> Prior:
+    """Whose cloud is C, told by two vectors for each of 50,000 captions."""
+    prior, n = small_prior(), 50_000
+    middle = 5 * drawn_from(torch.eye(8).double(), n, 1)        # captions differ by far more
+    a, b = ((middle + drawn_from(C, n, k)) / math.sqrt(8) for k in (2, 3))
+    return prior.fit_cloud(a.float(), b.float())
+
+
+def test_the_cloud_is_the_covariance_within_a_caption_whatever_captions_differ_by():
+    prior = clouded(cloud())
+    found = prior.axes.mT * prior.variance @ prior.axes
+    torch.testing.assert_close(found.double(), cloud(), atol=0.02 * cloud().trace().item(), rtol=0)
+
+
+def test_the_answer_is_the_mean_of_all_x_0_that_the_cloud_and_the_noise_allow():
+    """Bayes for Gaussians, with matrices: m + a C (a^2 C + (1 - a^2))^-1 (x_t - a m)."""
+    prior = clouded(cloud())
+    C = (prior.axes.mT * prior.variance @ prior.axes).double()
+    g = torch.Generator().manual_seed(9)
+    middle, x_t = torch.randn(2, 5, 8, generator=g)
+    for step in (0, 7, 25, 49):
+        a = cosine_schedule(50)[step].float().double().sqrt()
+        gain = a * C @ torch.linalg.inv(a ** 2 * C + (1 - a ** 2) * torch.eye(8))
+        expected = middle + (x_t - a * middle).double() @ gain.T
+        got = prior.within(middle, x_t, torch.full((5,), step))
+        torch.testing.assert_close(got.double(), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_a_prior_that_knows_the_middle_draws_the_cloud_around_it():
+    C, n = cloud(), 4000
+    prior, middle = clouded(C), torch.linspace(-1, 1, 8)
+    prior.diffusion = Diffusion(cosine_schedule(1000), X0)      # many levels, as in the recipe
+    x_0 = prior.diffusion.sample(
+        lambda x_t, t, *_: prior.within(middle.expand(n, 8), x_t, t), (n, 8), steps=12, order=2,
+        generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(x_0.mean(dim=0), middle, atol=0.03, rtol=0)
+    torch.testing.assert_close(torch.cov(x_0.T).double(), C, atol=0.2 * C.max().item(), rtol=0)
+
+
+def test_without_a_cloud_the_answer_is_the_networks_own_and_bf16_leaves_the_cloud_alone():
+    prior, (*_, x_t, t) = small_prior(), inputs()
+    middle = torch.randn(4, 8, generator=torch.Generator().manual_seed(2))
+    assert torch.equal(prior.within(middle, x_t, t), middle)
+    prior = clouded(cloud())
+    exact = prior.within(middle, x_t, t)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(prior.within(middle, x_t, t), exact)

@@ -6,6 +6,7 @@ import re
 import signal
 import sys
 import warnings
+from dataclasses import replace
 
 import pytest
 import torch
@@ -74,13 +75,15 @@ def test_same_seed_same_weights_bit_for_bit_and_another_seed_others():
     assert same(a, b) and not same(a, c)
 
 
+@pytest.mark.parametrize("muon", [False, True])
 @pytest.mark.parametrize("at", [0, 17, 39])
-def test_a_run_stopped_with_ctrl_c_resumes_to_the_same_bits_as_one_never_stopped(tmp_path, at):
-    whole = fit(new_line(), batches, CONFIG)
-    path = tmp_path / "line.pt"
+def test_a_run_stopped_with_ctrl_c_resumes_to_the_same_bits_as_one_never_stopped(tmp_path, at,
+                                                                                 muon):
+    config, path = replace(CONFIG, muon=muon), tmp_path / "line.pt"
+    whole = fit(new_line(), batches, config)
     with pytest.raises(KeyboardInterrupt, match=f"stopped at step {at + 1} of 40"):
-        fit(new_line(), interrupted_batches(at), CONFIG, path=path)
-    resumed = fit(new_line(seed=5), batches, CONFIG, path=path)
+        fit(new_line(), interrupted_batches(at), config, path=path)
+    resumed = fit(new_line(seed=5), batches, config, path=path)
     assert same(whole, resumed)
     assert read_checkpoint(path)["finished"] and "resume" not in read_checkpoint(path)
 

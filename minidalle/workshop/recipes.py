@@ -38,9 +38,9 @@ from minidalle.workshop.making import going_on, making_dalle, making_unclip
 FITS = {                       # what two CPU cores need; the gpu budget takes longer strides
     "judge": FitConfig(steps=600, batch=128, lr=3e-3, decay=0.99),
     "clip": FitConfig(steps=400, batch=256, lr=2e-3, decay=0.99),
-    "prior": FitConfig(steps=450, batch=128, lr=3e-3, decay=0.99),
+    "prior": FitConfig(steps=450, batch=128, lr=6e-3, decay=0.99, muon=True),
     "arprior": FitConfig(steps=700, batch=64, lr=3e-3, decay=0.99),
-    "decoder": FitConfig(steps=1500, batch=64, lr=4e-3, decay=0.995),
+    "decoder": FitConfig(steps=1200, batch=64, lr=4e-3, decay=0.995, muon=True),
     "upsampler": FitConfig(steps=300, batch=32, lr=3e-3, decay=0.99),
     "dvae": FitConfig(steps=1000, batch=64, lr=6e-3, decay=0.99),
     "dalle": FitConfig(steps=1000, batch=64, lr=2e-3, decay=0.99)}
@@ -138,7 +138,14 @@ class Workshop:
     def prior(self) -> Prior:
         clip = self.clip()
         config = PriorConfig(clip.config.vocab, clip.config.context, clip.config.embed)
-        return self._stage("prior", config, lambda: Prior(config), self._pairs, ("clip",))
+        many, g = 16 * self._fits("prior").batch, seeded(self.seed, self.device)
+
+        @torch.no_grad()
+        def build():           # how pictures of one caption differ is measured before, too
+            factors = self.world.factors(many, "train", g)
+            two = [clip.encode_image(self.world.render(factors, "train", g)) for _ in range(2)]
+            return Prior(config).to(self.device).fit_cloud(*two)
+        return self._stage("prior", config, build, self._pairs, ("clip",))
 
     def arprior(self) -> ArPrior:
         """The other prior of DALL-E 2; `unclip(workshop.arprior)` is the road with it."""
