@@ -26,10 +26,11 @@ SIZES = pytest.mark.parametrize("m, n", [(6, 6), (6, 50), (50, 6), (1, 9), (9, 1
 @SIZES
 def test_directions_are_those_of_the_svd_and_all_lengths_are_near_one(m, n):
     g = torch.randn(m, n, generator=seed())
-    U, _, V = torch.linalg.svd(g, full_matrices=False)
+    U, S, V = torch.linalg.svd(g, full_matrices=False)
     lengths = U.T @ orthogonal(g) @ V.T                     # diagonal where directions are the same
     torch.testing.assert_close(lengths, lengths.diag().diag(), atol=1e-3, rtol=0)
-    assert lengths.diag().min() > 0.65 and lengths.diag().max() < 1.2
+    long = S > 0.01 * g.norm()
+    assert lengths.diag()[long].min() > 0.65 and lengths.diag().max() < 1.2 and long.any()
 
 
 @SIZES
@@ -37,16 +38,16 @@ def test_it_is_the_polynomial_applied_to_the_whole_matrix_again_and_again(m, n):
     g = torch.randn(m, n, generator=seed(1))
     a, b, c = 3.4445, -4.7750, 2.0315                       # of Jordan's page
     x = g.double() / g.double().norm()
-    for _ in range(5):
+    for _ in range(4):
         A = x @ x.T
         x = a * x + b * A @ x + c * A @ A @ x
     torch.testing.assert_close(orthogonal(g).double(), x, atol=1e-4, rtol=0)
 
 
-def test_a_thousandth_of_the_length_is_lifted_to_that_of_all_and_the_scale_is_forgotten():
-    g = matrix(20, 40, torch.logspace(0, -3, 8))
+def test_a_hundredth_of_the_length_is_lifted_to_that_of_all_and_the_scale_is_forgotten():
+    g = matrix(20, 40, torch.logspace(0, -2, 8))
     values = torch.linalg.svdvals(orthogonal(g))[:8]
-    assert values.min() > 0.4 and values.max() < 1.2
+    assert values.min() > 0.65 and values.max() < 1.2
     for scale in (1e-3, 1e6):
         torch.testing.assert_close(orthogonal(scale * g), orthogonal(g), atol=2e-2, rtol=0)
 
@@ -62,7 +63,7 @@ def test_the_first_step_has_the_length_that_adamw_would_take():
         before, weight.grad = weight.detach().clone(), torch.randn(shape, generator=seed(2))
         Muon([weight], lr=0.01, weight_decay=0).step()
         step = (weight.detach() - before).square().mean().sqrt().item()
-        assert step == pytest.approx(0.2 * 0.01, rel=0.2)
+        assert step == pytest.approx(0.2 * 0.01, rel=0.3)
         assert ((before - weight.detach()) * weight.grad).sum() > 0         # downhill
 
 
@@ -85,7 +86,7 @@ def test_it_steps_as_the_one_of_torch_does():
     """Theirs rounds to bfloat16 within, so the directions agree to some per cent."""
     ours, theirs = (nn.Parameter(torch.randn(24, 40, generator=seed())) for _ in range(2))
     other = torch.optim.Muon([theirs], lr=0.02, weight_decay=0.1, momentum=0.95,
-                             adjust_lr_fn="match_rms_adamw")
+                             adjust_lr_fn="match_rms_adamw", ns_steps=4)
     muon, start = Muon([ours], 0.02, 0.95, 0.1), ours.detach().clone()
     for n in range(5):
         for weight, stepper in ((ours, muon), (theirs, other)):
