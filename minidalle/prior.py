@@ -45,7 +45,7 @@ class PriorConfig:
     heads: int = 4
     steps: int = 1000          # noise levels
     drop: float = 0.1          # share of captions dropped in training, for guidance
-    calm: float = 0.65         # of the cloud's variance: on its outskirts there are no pictures
+    calm: float = 0.6          # of the cloud's variance: on its outskirts there are no pictures
 
 
 class Prior(nn.Module):

@@ -40,7 +40,7 @@ FITS = {                       # what two CPU cores need; the gpu budget takes l
     "clip": FitConfig(steps=400, batch=256, lr=2e-3, decay=0.99),
     "prior": FitConfig(steps=300, batch=128, lr=6e-3, decay=0.99, muon=True),
     "arprior": FitConfig(steps=700, batch=64, lr=3e-3, decay=0.99),
-    "decoder": FitConfig(steps=1000, batch=64, lr=4e-3, decay=0.995, muon=True),
+    "decoder": FitConfig(steps=1200, batch=64, lr=4e-3, decay=0.995, muon=True),
     "upsampler": FitConfig(steps=300, batch=32, lr=3e-3, decay=0.99),
     "dvae": FitConfig(steps=1000, batch=64, lr=6e-3, decay=0.99),
     "dalle": FitConfig(steps=1000, batch=64, lr=2e-3, decay=0.99)}
@@ -53,7 +53,7 @@ PURPOSE = {
     "upsampler": "small picture -> large picture",
     "dvae": "picture <-> a grid of codes",
     "dalle": "caption -> codes, one after another"}
-SECONDS = {"judge": 20, "clip": 70, "prior": 35, "arprior": 60, "decoder": 160,    # two CPU cores
+SECONDS = {"judge": 20, "clip": 70, "prior": 35, "arprior": 60, "decoder": 150,    # two CPU cores
            "upsampler": 30, "dvae": 110, "dalle": 330}
 STAGES = tuple(FITS)
 WORLDS = {"drawn": drawn, "mnist": mnist, "cifar10": cifar10, "pairs": pairs}
