@@ -6,9 +6,9 @@ idea        One caption fits many pictures, so its text vector is not the vector
             causal transformer say, step by step, which vector it may have been. The transformer
             reads the caption, its text vector, the time and the noisy vector as a sentence, and
             the answer stands at the last word, an empty query. What pictures of one caption differ
-            by is a fiftieth of what vectors differ by at all. So it is not left to the network:
-            its answer is the middle of a cloud of known form, and where in it x_0 lies is then a
-            matter of how much the noise in x_t lets one see.
+            by is a few percent of what vectors differ by at all, and would be learnt last. So it is
+            not left to the network: its answer is the middle of a cloud of known form, and where
+            in it x_0 lies is a matter of how much the noise in x_t lets one see.
 equation    L = E || f(x_t, t, ids, z_text) - x_0 ||^2,  x_0 = sqrt(E) z_image
             f = m + S (x_t / sqrt(alpha_bar) - m),  m the network's answer,
             S = C (C + (1 - alpha_bar) / alpha_bar)^-1,  C the covariance of one caption's x_0
