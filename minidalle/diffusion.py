@@ -14,8 +14,9 @@ paper       DDPM: Ho et al. 2020, arXiv:2006.11239, equations 4 to 7, algorithms
             v: Salimans and Ho 2022, arXiv:2202.00512, section 4 and appendix D;
             guidance: Ho and Salimans 2022, arXiv:2207.12598; thresholding: Saharia et al. 2022
             (Imagen), arXiv:2205.11487, section 2.3; where in t one trains: Esser et al. 2024,
-            arXiv:2403.03206, section 3.1; capped weights: Hang et al. 2023, arXiv:2303.09556
-left out    learned variances, higher-order solvers
+            arXiv:2403.03206, section 3.1; capped weights: Hang et al. 2023, arXiv:2303.09556;
+            second order: Lu et al. 2022 (DPM-Solver++), arXiv:2211.01095, algorithm 2
+left out    learned variances, solvers of third order
 
 The model is any callable `model(x_t, t, condition, keep) -> like x_t`: t (B,) counts from 0 (hardly
 any noise) to T - 1 (hardly anything else); condition is None, a tensor with the batch first, or a
