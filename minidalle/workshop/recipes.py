@@ -141,21 +141,22 @@ class Workshop:
         many, g = 16 * self._fits("prior").batch, seeded(self.seed, self.device)
 
         @torch.no_grad()
-        def build():           # how pictures of one caption differ is measured before, too
+        def measure(prior):    # how pictures of one caption differ
             factors = self.world.factors(many, "train", g)
-            two = [clip.encode_image(self.world.render(factors, "train", g)) for _ in range(2)]
-            return Prior(config).to(self.device).fit_cloud(*two)
-        return self._stage("prior", config, build, self._pairs, ("clip",))
+            prior.fit_cloud(*(clip.encode_image(self.world.render(factors, "train", g))
+                              for _ in range(2)))
+        return self._stage("prior", config, lambda: Prior(config), self._pairs, ("clip",), measure)
 
     def arprior(self) -> ArPrior:
         """The other prior of DALL-E 2; `unclip(workshop.arprior)` is the road with it."""
         clip, many = self.clip(), 16 * self._fits("arprior").batch
         config = ArPriorConfig(clip.config.vocab, clip.config.context, clip.config.embed)
 
-        def build():           # its axes and buckets are found before anything is learnt
+        def measure(prior):    # its axes and buckets
             _, text, image = self._pairs(many, seeded(self.seed, self.device))
-            return ArPrior(config).to(self.device).fit_codes(image, text)
-        return self._stage("arprior", config, build, self._pairs, ("clip",))
+            prior.fit_codes(image, text)
+        return self._stage("arprior", config, lambda: ArPrior(config), self._pairs, ("clip",),
+                           measure)
 
     def decoder(self) -> Decoder:
         clip = self.clip()
@@ -230,8 +231,10 @@ class Workshop:
         return replace(fits, steps=max(1, round(self.share * fits.steps)))
 
     def _stage(self, stage: str, config, build: Callable[[], nn.Module], batch: Callable,
-               taught_by: tuple[str, ...] = ()) -> nn.Module:
-        """Load the stage, or train it, once. What it learns was made by the stages `taught_by`."""
+               taught_by: tuple[str, ...] = (),
+               measure: Callable[[nn.Module], object] = lambda model: None) -> nn.Module:
+        """Load the stage, or train it, once. What it learns was made by the stages `taught_by`;
+        `measure` gives it what is known before anything is learnt."""
         if stage in self.models:
             return self.models[stage]
         fits, path = self._fits(stage), self.path(stage)
@@ -249,6 +252,7 @@ class Workshop:
             seconds = round(SECONDS[stage] * stretch(stage, self.data) * self.share)
             about = f", about {seconds} s on two CPU cores" if self.budget == "cpu" else ""
             self.say(f"{stage}: {PURPOSE[stage]}; training {fits.steps} steps{about}")
+            measure(model)
             anew = self.fresh or waiting(path).exists()        # or one that was stopped
             with in_place_of(path, settings) if anew else nullcontext(path) as place:
                 fit(model, batch, fits, self.seed, place, settings)

@@ -340,3 +340,13 @@ def test_each_stage_says_what_it_does_and_on_the_cpu_budget_how_long(tmp_path, m
 def test_a_world_that_does_not_exist_is_told_with_those_that_do(tmp_path):
     with pytest.raises(ValueError, match="data is 'faces'; choose one of drawn, mnist, cifar10"):
         workshop(tmp_path, data="faces")
+
+
+def test_loading_a_prior_draws_no_pictures_to_measure_again(smoke, monkeypatch):
+    workshop = Workshop(budget="smoke", folder=smoke.folder, device="cpu", say=str)
+
+    def no_pictures(*args):
+        raise AssertionError("rendered again")
+    monkeypatch.setattr(type(workshop.world), "render", no_pictures)
+    workshop.make(("clip", "prior", "arprior"))
+    assert workshop.prior().variance.any() and workshop.arprior().axes.any()
