@@ -23,7 +23,7 @@ old := .venv-oldest/bin/python
 export OMP_WAIT_POLICY = PASSIVE
 export GOMP_SPINCOUNT = 10000
 
-.PHONY: help setup demo test test-oldest lessons lessons-save results tables student grade lab browser bench gpu lint clean again
+.PHONY: help setup demo test test-oldest lessons lessons-save results tables student grade lab sources browser bench gpu lint clean again
 
 help:  ## print these lines
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -39,7 +39,11 @@ test: $(ready)  ## run the tests (ARGS="tests/test_clip.py -k loss")
 test-oldest: .venv-oldest/ready  ## run them with the oldest packages that are promised, in .venv-oldest
 	$(old) -m pytest $(ARGS)
 
-lab: $(ready)  ## open the lessons in JupyterLab
+lab: $(ready)  ## open your own copies of the lessons in JupyterLab: student/, without solutions
+	$(py) tools/student.py --lab
+	cd student && ../$(py) -m jupyter lab start_here.ipynb $(ARGS)
+
+sources: $(ready)  ## open the lessons themselves, with their solutions (for their authors)
 	cd lessons && ../$(py) -m jupyter lab $(ARGS)
 
 student: $(ready)  ## write student/, copies of the lessons in which the solutions are cut out

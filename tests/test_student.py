@@ -2,6 +2,8 @@
 import importlib.util
 import json
 import re
+import subprocess
+from fnmatch import fnmatch
 from pathlib import Path
 
 import nbformat
@@ -116,7 +118,7 @@ def test_what_lies_beside_a_lesson_is_copied_so_that_links_still_work(student, t
     student.main([str(path), "--out", str(tmp_path / "out")])
     assert sorted(str(file.relative_to(tmp_path / "out")) for file in
                   (tmp_path / "out").rglob("*") if file.is_file()) == [
-        "04_clip.ipynb", "expected.json", "figures/deep/map.svg"]
+        ".written.json", "04_clip.ipynb", "expected.json", "figures/deep/map.svg"]
 
 
 # ---- a student's work is never written over
@@ -131,7 +133,19 @@ def test_a_copy_that_differs_is_refused_and_nothing_at_all_is_written(student, t
     assert [file.name for file in out.iterdir()] == ["04_clip.ipynb"]
     assert (out / "04_clip.ipynb").read_text() == "a student's work"
     assert student.main([str(other), str(path), "--out", str(out), "--force"]) == 0
-    assert len(list(out.iterdir())) == 2 and "cells" in (out / "04_clip.ipynb").read_text()
+    assert len([*out.glob("*.ipynb")]) == 2 and "cells" in (out / "04_clip.ipynb").read_text()
+
+
+def test_a_copy_that_nobody_changed_follows_its_lesson_and_is_not_refused(student, tmp_path):
+    path, copy = lesson(tmp_path / "lessons"), tmp_path / "out" / "04_clip.ipynb"
+    assert student.main([str(path), "--out", str(copy.parent)]) == 0
+    lesson(path.parent, [*cells_of(), new_markdown_cell("a new section")])
+    assert student.main([str(path), "--out", str(copy.parent)]) == 0
+    assert "a new section" in copy.read_text()
+    copy.write_text(copy.read_text() + " ")
+    lesson(path.parent, [*cells_of(), new_markdown_cell("and another")])
+    assert student.main([str(path), "--out", str(copy.parent)]) == 2
+    assert "a new section" in copy.read_text()
 
 
 def test_the_lesson_itself_is_not_written_over_even_by_force(student, tmp_path, capsys):
@@ -139,6 +153,87 @@ def test_the_lesson_itself_is_not_written_over_even_by_force(student, tmp_path, 
     before = path.read_bytes()
     assert student.main([str(path), "--out", str(tmp_path), "--force"]) == 2
     assert "is the lesson itself" in says(capsys) and path.read_bytes() == before
+
+
+# ---- what make lab opens
+
+@pytest.fixture
+def lab(student, tmp_path, monkeypatch, capsys):
+    """`make lab` with lessons of its own -> what it prints, and the folder that it opens."""
+    monkeypatch.setattr(student, "LESSONS", tmp_path / "lessons")
+    lesson(tmp_path / "lessons", [new_markdown_cell("# 04. CLIP: how do they meet?"), *cells_of()])
+    lesson(tmp_path / "lessons", [new_markdown_cell("# 98. None: why not?")], "98_none.ipynb")
+
+    def run():
+        assert student.main(["--lab", "--out", str(tmp_path / "out")]) == 0
+        return capsys.readouterr()
+    run.out = tmp_path / "out"
+    return run
+
+
+def test_lab_has_blank_copies_and_a_page_whose_links_lead_to_all_of_them(lab):
+    said = lab()
+    page = nbformat.read(lab.out / "start_here.ipynb", 4)
+    nbformat.validate(page)
+    links = re.findall(r"\[(\w+)\]\((\S+)\) \| (.*) \|", page.cells[0].source)
+    assert links == [("04_clip", "04_clip.ipynb", "How do they meet?"),
+                     ("98_none", "98_none.ipynb", "Why not?")]
+    assert "Not here: 00, 01, 02, 03, 05, " in page.cells[0].source
+    copies = "".join((lab.out / name).read_text() for _, name, _ in links)
+    assert "secret" not in copies + said.out + said.err and "NotImplementedError" in copies
+
+
+def test_lab_leaves_work_as_it_is_says_so_and_brings_what_is_new(student, lab):
+    """The student writes into one copy; both lessons change; the other copy follows."""
+    lab()
+    work = (lab.out / "04_clip.ipynb").read_text().replace("raise NotImplementedError", "return 7")
+    (lab.out / "04_clip.ipynb").write_text(work)
+    for name in ("04_clip.ipynb", "98_none.ipynb"):
+        text = (student.LESSONS / name).read_text()
+        (student.LESSONS / name).write_text(text.replace("# ", "# New. ", 1))
+    assert "as you left them: 04_clip.ipynb (" in lab().out
+    assert (lab.out / "04_clip.ipynb").read_text() == work
+    assert "# New. 98" in (lab.out / "98_none.ipynb").read_text()
+    (lab.out / "04_clip.ipynb").rename(lab.out / "mine.ipynb")
+    assert "as you left them" not in lab().out
+    assert "# New. " in (lab.out / "04_clip.ipynb").read_text()
+    assert (lab.out / "mine.ipynb").read_text() == work
+
+
+def test_lab_opens_what_was_handed_out_where_the_lessons_were_not(student, lab, monkeypatch):
+    lab()
+    before = {file.name: file.read_bytes() for file in lab.out.glob("*.ipynb")}
+    monkeypatch.setattr(student, "LESSONS", lab.out / "nowhere")
+    (lab.out / "start_here.ipynb").unlink()
+    lab()
+    assert {file.name: file.read_bytes() for file in lab.out.glob("*.ipynb")} == before
+
+
+def test_lab_without_any_lesson_or_copy_says_so(student, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(student, "LESSONS", tmp_path)
+    assert student.main(["--lab", "--out", str(tmp_path / "out")]) == 2
+    assert "there is no notebook in" in says(capsys)
+
+
+@pytest.mark.parametrize("place", ["student", "week3", "submissions"])
+def test_git_and_the_linter_pass_over_what_a_course_makes(place):
+    """As git itself and the linter's own pattern say."""
+    root = TOOL.parent.parent
+    project = (root / "pyproject.toml").read_text()
+    patterns = re.findall(r'"([^"]+)"', re.search(r"extend-exclude = \[(.*)\]", project)[1])
+    assert any(fnmatch(place, pattern) for pattern in patterns)
+    if not (root / ".git").exists():
+        pytest.skip("not a git repository")
+    asked = ["git", "-C", str(root), "check-ignore", f"{place}/03_transformer.ipynb"]
+    assert subprocess.run(asked, capture_output=True).returncode == 0
+
+
+def test_make_lab_opens_the_copies_and_make_sources_the_lessons():
+    text = (TOOL.parent.parent / "Makefile").read_text()
+    lab, sources = (re.search(rf"^{name}: .*\n((?:\t.*\n)+)", text, re.MULTILINE)[1]
+                    for name in ("lab", "sources"))
+    assert "student.py --lab" in lab and "cd student &&" in lab and "start_here.ipynb" in lab
+    assert "cd lessons &&" in sources and "lessons" not in lab
 
 
 # ---- refusals

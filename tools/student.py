@@ -1,12 +1,15 @@
 r"""The students' copies of the lessons: with the solutions cut out.
 
     python tools/student.py [--out student] [--force] [NOTEBOOK ...]       default: lessons/*.ipynb
+    python tools/student.py --lab           copies to work in, and a page to start from: `make lab`
 
 in -> out   lessons/03_transformer.ipynb -> student/03_transformer.ipynb, and what lies beside it
             that a lesson needs to be opened there: expected.json and figures/
 idea        In code cells the lines from ### BEGIN SOLUTION to ### END SOLUTION become one
             `raise NotImplementedError`. Outputs, execution counts and widgets are dropped, since
             they show what the solution gives. All copies are made and proved before one is written.
+            A copy that is still as it was written is written anew when its lesson has changed; any
+            other holds somebody's work, and stays.
 proof       Of every copy: its cells are those of the lesson, each with the text outside its marks
             and a `raise` for each pair of them; no output is left; and no line of a solution,
             whatever comment stands behind it, is in any text of the file (sources, markdown,
@@ -17,6 +20,7 @@ left out    solutions in figures, or told in other words
 """
 import argparse
 import ast
+import hashlib
 import json
 import re
 import sys
@@ -33,6 +37,8 @@ EMPTY_WORDS = re.compile(r"\b(else|try|finally|pass|return|break|continue)\b|\W"
 REMARK = re.compile(r"\s+# ")  # a line is the same with another comment, or without
 LONG = 12                      # letters; a shorter line may stand anywhere by chance
 BESIDE = ("expected.json", "figures")
+START = "start_here.ipynb"
+WRITTEN = ".written.json"      # sha256 of each copy when it was written: name -> digits
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -42,9 +48,15 @@ def main(arguments: list[str] | None = None) -> int:
     line.add_argument("--out", type=Path, default=Path("student"), help="default: student")
     line.add_argument("--force", action="store_true",
                       help="write over copies that differ, and so over what students did there")
+    line.add_argument("--lab", action="store_true",
+                      help="leave copies that were changed as they are, say which, and write a "
+                           f"page to start from, {START}")
     args = line.parse_args(arguments)
     try:
-        make(args.notebooks or sorted(LESSONS.glob("*.ipynb")), args.out, args.force)
+        if args.lab:
+            lab(args.out)
+        else:
+            make(args.notebooks or sorted(LESSONS.glob("*.ipynb")), args.out, args.force)
     except (ValueError, OSError) as error:
         print(f"student.py: {error}", file=sys.stderr)
         return 2
@@ -55,37 +67,95 @@ def make(notebooks: list[Path], out: Path, force: bool) -> None:
     """All copies, or none."""
     if not notebooks:
         raise ValueError(f"there is no notebook in {LESSONS}; name one")
+    texts, notes = copies_of(notebooks, out)
+    if not force:
+        refuse_to_spoil(texts, out)
+    put(texts, out)
+    put_beside(notebooks, out)
+    print(*texts, sep="\n")
+    print(*notes, sep="\n", end="\n" * bool(notes), file=sys.stderr)
+
+
+def lab(out: Path) -> None:
+    """What `make lab` opens. Where the lessons were not handed out, the copies that lie there."""
+    notebooks = sorted(LESSONS.glob("*.ipynb"))
+    texts, _ = copies_of(notebooks, out)
+    changed = [target for target in texts if holds_work(target, texts[target], digests(out))]
+    put({target: text for target, text in texts.items() if target not in changed}, out)
+    put_beside(notebooks, out)
+    copies = sorted(path for path in out.glob("*.ipynb") if path.name != START)
+    if not copies:
+        raise ValueError(f"there is no notebook in {LESSONS}, nor in {out}; take one of them from "
+                         "whoever gave you the course")
+    start = {out / START: start_page(copies)}
+    if not any(holds_work(target, text, digests(out)) for target, text in start.items()):
+        put(start, out)
+    print(f"your copies of the lessons, without solutions, are in {out}")
+    if changed:
+        print(f"as you left them: {', '.join(target.name for target in changed)} (to begin one "
+              "anew, rename it, and run this again)")
+
+
+def copies_of(notebooks: list[Path], out: Path) -> tuple[dict[Path, str], list[str]]:
+    """Where each copy belongs, its text, and notes on lines of solutions that lessons show."""
     texts, notes = {}, []
     for path in notebooks:
         target = out / path.name
         if target in texts:
             raise ValueError(f"two of the notebooks are called {path.name}; copy them one by one")
+        if target.exists() and target.samefile(path):
+            raise ValueError(f"{target} is the lesson itself, and its solutions would be lost; "
+                             "name another folder with --out")
         try:
             texts[target], shown = copy_of(path)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
         notes += [f"note: {path}: {one}" for one in shown]
-        refuse_to_spoil(target, path, texts[target], force)
-    beside = {out / file.relative_to(path.parent): file
-              for path in notebooks for file in files_beside(path)}
+    return texts, notes
+
+
+def refuse_to_spoil(texts: dict[Path, str], out: Path) -> None:
+    """Never write over a student's work unless told to."""
+    for target, text in texts.items():
+        if holds_work(target, text, digests(out)):
+            raise ValueError(f"{target} is there and differs from what would be written, so it "
+                             "may hold a student's work; name another folder with --out, or write "
+                             "over it with --force")
+
+
+def holds_work(target: Path, text: str, written: dict[str, str]) -> bool:
+    """Whether there is a copy that is neither this text nor what was once written there."""
+    if not target.exists():
+        return False
+    data = target.read_bytes()
+    return data != text.encode() and digest(data) != written.get(target.name)
+
+
+def digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def digests(out: Path) -> dict[str, str]:
+    """Of the copies in a folder, when they were written."""
+    try:
+        return dict(json.loads((out / WRITTEN).read_text()))
+    except (OSError, ValueError, TypeError):   # then every copy that differs is somebody's work
+        return {}
+
+
+def put(texts: dict[Path, str], out: Path) -> None:
+    """Into their files, with a note of what was written."""
     for target, text in texts.items():
         save(target, text.encode())
-        print(target)
-    for target, file in beside.items():
+    written = digests(out) | {target.name: digest(text.encode()) for target, text in texts.items()}
+    save(out / WRITTEN, json.dumps(written, indent=1, sort_keys=True).encode())
+
+
+def put_beside(notebooks: list[Path], out: Path) -> None:
+    for target, file in {out / file.relative_to(path.parent): file
+                         for path in notebooks for file in files_beside(path)}.items():
         if not (target.exists() and target.samefile(file)):
             save(target, file.read_bytes())
-    print(*notes, sep="\n", end="\n" * bool(notes), file=sys.stderr)
-
-
-def refuse_to_spoil(target: Path, path: Path, text: str, force: bool) -> None:
-    """Never write over the lesson itself, nor over a student's work unless told to."""
-    if target.exists() and target.samefile(path):
-        raise ValueError(f"{target} is the lesson itself, and its solutions would be lost; name "
-                         "another folder with --out")
-    if target.exists() and not force and target.read_bytes() != text.encode():
-        raise ValueError(f"{target} is there and differs from what would be written, so it may "
-                         "hold a student's work; name another folder with --out, or write over it "
-                         "with --force")
 
 
 def files_beside(path: Path) -> list[Path]:
@@ -199,6 +269,51 @@ def functions(source: str, number: int) -> list[ast.FunctionDef]:
 def is_cut(node: ast.AST) -> bool:
     return isinstance(node, ast.Raise) and isinstance(node.exc, ast.Name) \
         and node.exc.id == "NotImplementedError"
+
+
+# ---- where to start --------------------------------------------------------------------------
+
+PAGE = """# Start here
+
+The lessons below are your own copies: the solutions are cut out, and you write them. What you
+write stays. `make lab` never writes over a copy that was changed; to begin one anew, rename it, and
+run `make lab` again.
+
+- Run the cells from top to bottom, each with Shift + Enter.
+- At **Predict**, stop and commit yourself to an answer before you run the next cell.
+- An exercise ends in `raise NotImplementedError`. Put your code in its place, run the cell, and
+  then the cell with `check` below it: it says whether your function is right and, if it is a known
+  mistake, which one.
+- What is trained lies in `runs/` and is loaded the next time. `make demo`, run once before, saves
+  waiting in some lessons.
+- If a cell hangs, take *Kernel*, *Restart Kernel* from the menu.
+
+| lesson | the question |
+| --- | --- |
+"""
+
+
+def start_page(copies: list[Path]) -> str:
+    """A notebook of one cell, since JupyterLab shows its text as a page, and its links lead on."""
+    lines = [f"| [{path.stem}]({path.name}) | {question_of(path)} |" for path in copies]
+    numbers = {int(path.stem[:2]) for path in copies if path.stem[:2].isdecimal()}
+    gaps = [f"{number:02}" for number in range(max(numbers, default=0)) if number not in numbers]
+    end = f"\nNot here: {', '.join(gaps)}. No other lesson needs them.\n" if gaps else ""
+    cell = {"cell_type": "markdown", "id": "start", "metadata": {},
+            "source": (PAGE + "\n".join(lines) + "\n" + end).splitlines(keepends=True)}
+    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    return json.dumps({"cells": [cell], "metadata": {"kernelspec": kernel}, "nbformat": 4,
+                       "nbformat_minor": 5}, indent=1) + "\n"
+
+
+def question_of(path: Path) -> str:
+    """From the title of a lesson: "# 03. Attention: how do words look at each other?"."""
+    try:
+        heads = [source_of(cell) for cell in read_notebook(path)["cells"][:1]]
+    except ValueError:                         # whatever was done to it, it can be opened
+        heads = []
+    found = re.match(r"# \d\d\. [^:\n]*: (.)(.*)", heads[0]) if heads else None
+    return found[1].upper() + found[2] if found else ""
 
 
 # ---- the proof ------------------------------------------------------------------------------
