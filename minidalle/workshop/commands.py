@@ -369,7 +369,7 @@ def demo_command(args, workshop) -> str:
     """What to type so that the models are made which this command asked for."""
     words = ["python", "-m", "minidalle", "demo"]
     for name, value, usual in (("--model", args.model, next(iter(ROADS))),
-                               ("--data", args.data, "drawn"), ("--seed", args.seed, 0),
+                               ("--data", args.data, "drawn"), ("--seed", args.train_seed, 0),
                                ("--budget", args.budget, None),
                                ("--out", workshop.folder.parent, Path("runs"))):
         words += [] if value == usual else [name, str(value)]
@@ -414,7 +414,7 @@ def run(args) -> None:
                          "folder of the models")
     if args.command != "score":
         check_writable(picture)
-    workshop = Workshop(args.data, args.seed, args.budget, folder, args.device, args.fresh)
+    workshop = Workshop(args.data, args.train_seed, args.budget, folder, args.device, args.fresh)
     if args.command in ("demo", "compare", "train") or args.fresh or getattr(args, "train", False):
         check_writable(workshop.folder / "clip.pt")            # as where all models will lie
     RUN[args.command](args, workshop, picture)

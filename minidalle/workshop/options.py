@@ -24,11 +24,13 @@ EXAMPLES = """examples:
   python -m minidalle score                 measure what is trained
   python -m minidalle speedrun              train three seeds anew, against the clock
   python -m minidalle grade hw/03*.ipynb    what passes in these notebooks of students"""
+LARGEST = 2 ** 32 - 1          # seed
 JUDGE = ("The judge measures, and arprior is the other prior of DALL-E 2, which lesson 12 compares "
          "with the first.")
 NOTES = """A run belongs to its data, budget and seed: its models lie in runs/DATA-BUDGET-SEED, each
 with a CSV log and a picture of its loss. A second run loads them; --fresh trains anew; Ctrl-C stops
-a training, and the same command takes it up again."""
+a training, and the same command takes it up again. What draws takes the models of seed 0, or those
+of --train-seed: its own --seed draws another picture with the same models, and trains nothing."""
 
 
 def epilog() -> str:
@@ -58,6 +60,8 @@ def parser() -> argparse.ArgumentParser:
     score = command("score", "measure the trained models with the judge")
     for one in (demo, train, draw, score):
         add_model(one)
+    for one in (demo, compare, train, score):
+        add_seed(one)
     train.add_argument("stages", nargs="*", metavar="stage",
                        help=f"{', '.join(STAGES)} (default: judge and those of --model)")
     for one in (score, compare):
@@ -65,10 +69,14 @@ def parser() -> argparse.ArgumentParser:
     compare.add_argument("--json", type=Path, metavar="FILE",
                          help="where the table is written as JSON (default: beside the picture)")
     add_drawing(draw)
-    changing = [command(name, CHANGES[name]) for name in CHANGES]
+    add_models_of(draw)
+    vary, blend, edit, inpaint = changing = [command(name, CHANGES[name]) for name in CHANGES]
     for change, add in zip(changing, (add_vary, add_blend, add_edit, add_inpaint), strict=True):
         add(change)
         add_page(change)
+        add_models_of(change)
+    for one in (draw, vary, blend, inpaint):
+        add_noise(one)
     add_speedrun(commands)
     checks = commands.add_parser("checks", help="list the exercises of the lessons",
                                  description="List the exercises of the lessons, and the mistakes "
@@ -83,6 +91,27 @@ def parser() -> argparse.ArgumentParser:
 def add_model(command: argparse.ArgumentParser) -> None:
     command.add_argument("--model", choices=ROADS, help="the road: " + " or ".join(
         model + " (default)" * (i == 0) for i, model in enumerate(ROADS)))
+
+
+def add_seed(command: argparse.ArgumentParser) -> None:
+    """Of whatever trains or measures."""
+    command.add_argument("--seed", dest="train_seed", type=whole(0, LARGEST), default=0,
+                         metavar="N",
+                         help="of the models, and of what is drawn to measure them (default 0)")
+
+
+def add_models_of(command: argparse.ArgumentParser) -> None:
+    """Of whatever draws: which models are meant."""
+    command.add_argument("--train-seed", type=whole(0, LARGEST), default=0, metavar="N",
+                         help="with which --seed the models were trained (default 0)")
+
+
+def add_noise(command: argparse.ArgumentParser) -> None:
+    """Of whatever draws at random; an edit does not."""
+    command.add_argument("--seed", type=whole(0, LARGEST), default=0, metavar="N",
+                         help="of the noise: another seed, another picture, by the same models; "
+                              "same seed, same picture, whatever is drawn beside it (default 0); "
+                              "only the rounding of a larger batch may move a pixel by 1/255")
 
 
 def add_speedrun(commands) -> None:
@@ -186,9 +215,6 @@ def common() -> argparse.ArgumentParser:
     """Options of every command: which models are meant, and where they are."""
     common = argparse.ArgumentParser(add_help=False)
     add_world(common)
-    common.add_argument("--seed", type=whole(0, 2 ** 32 - 1), default=0,
-                        help="same seed, same picture, whatever is drawn beside it (default 0); "
-                             "only the rounding of a larger batch may move a pixel by 1/255")
     common.add_argument("--out", type=Path, metavar="PATH",
                         help="the folder of the models and of what is written (default runs); or, "
                              "ending in .png, only the picture's file")

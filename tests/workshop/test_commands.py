@@ -205,17 +205,39 @@ def test_demo_on_pairs_measures_both_slots_and_what_is_bound(tmp_path, capsys):
 
 # ---- draw -----------------------------------------------------------------------------------
 
-def test_draw_writes_the_same_bytes_for_the_same_seed_and_others_for_another(runs, smoke):
-    shutil.copytree(smoke.models, runs / "drawn-smoke-1")      # the models of seed 0, as seed 1
-    for stage in STAGES[1:]:
-        path = runs / "drawn-smoke-1" / f"{stage}.pt"
-        state = read_checkpoint(path)
-        torch.save({**state, "settings": {**state["settings"], "seed": 1}}, path)
+def test_draw_writes_the_same_bytes_for_the_same_seed_and_others_for_another_by_the_same_models(
+        runs, no_training):
     pictures = []
     for seed in (0, 0, 1):
         assert call("draw", SEVEN, out=runs, seed=seed) == 0
         pictures.append((runs / "draw.png").read_bytes())
     assert pictures[0] == pictures[1] != pictures[2]
+
+
+@pytest.mark.parametrize("command", ["vary", "blend", "inpaint"])
+def test_another_seed_changes_what_is_drawn_anew_and_trains_nothing(
+        runs, given, no_training, command):
+    """What was given stands first in every row, and is the same in all."""
+    rows = []
+    for seed in (0, 0, 1):
+        assert call(command, *asked(given)[command], out=runs, scale=1, samples=2, seed=seed) == 0
+        rows.append(pixels(runs / f"{command}.png"))
+    assert np.array_equal(rows[0], rows[1]) and not np.array_equal(rows[0], rows[2])
+    assert np.array_equal(rows[0][:, :32], rows[2][:, :32])
+
+
+@pytest.mark.parametrize("command", ["draw", "vary", "blend", "edit", "inpaint"])
+def test_train_seed_names_the_models_whatever_the_seed_of_the_drawing(
+        runs, given, no_training, capsys, command):
+    """Those of seed 0 are there, those of seed 1 are not; nothing random is in an edit."""
+    words = {**asked(given), "draw": [SEVEN]}[command]
+    assert call(command, *words, "--train-seed", 1, out=runs) == 2
+    error = capsys.readouterr().err
+    assert says_one_sentence(error) and str(runs / "drawn-smoke-1") in error
+    assert "--seed 1" in error                                 # of demo, which makes them
+    if command == "edit":
+        with pytest.raises(SystemExit):
+            call(command, *words, out=runs, seed=1)
 
 
 def test_draw_reads_capitals_and_wide_spaces_as_the_grammar_does(runs):
@@ -645,7 +667,8 @@ def test_before_any_training_the_command_to_run_is_named_and_is_the_right_one(
         tmp_path, monkeypatch, capsys, trained, command, words, missing, model):
     monkeypatch.setenv("MINIDALLE_BUDGET", "smoke")
     folder = tmp_path / "my runs"
-    asked = [command, *words, "--seed", "3", "--out", str(folder)]
+    seed = "--seed" if command == "score" else "--train-seed"
+    asked = [command, *words, seed, "3", "--out", str(folder)]
     assert main(asked) == 2 and trained == []
     error = capsys.readouterr().err
     assert says_one_sentence(error) and f"no trained {missing} in" in error
@@ -657,10 +680,10 @@ def test_before_any_training_the_command_to_run_is_named_and_is_the_right_one(
 
 def test_the_options_that_are_named_make_drawing_possible(tmp_path, capsys):
     """`train` in place of `demo`, which does the same and then measures."""
-    assert call("draw", SEVEN, out=tmp_path, seed=3) == 2
+    assert call("draw", SEVEN, "--train-seed", 3, out=tmp_path) == 2
     advice = shlex.split(re.search("run '(.*?)' first", capsys.readouterr().err)[1])
     assert main(["train", "upsampler", "decoder", "prior", *advice[4:]]) == 0
-    assert call("draw", SEVEN, out=tmp_path, seed=3) == 0
+    assert call("draw", SEVEN, "--train-seed", 3, out=tmp_path) == 0
 
 
 def test_draw_trains_when_asked_and_only_what_it_needs(tmp_path, trained):
