@@ -98,7 +98,9 @@ class Lesson:
                     axes.annotate("", (left, y), (left - 0.22, y),
                                   arrowprops={"arrowstyle": "->", "color": "0.6"})
         rows = "; ".join(f"{label}: {', '.join(names)}" for label, names in ROWS.items())
-        see(f"The map of the course, with the mark on {self.name}. {rows}.")
+        inside = any(self.name in names for names in ROWS.values())
+        mark = f", with the mark on {self.name}" * inside
+        see(f"The map of the course{mark}. {rows}.")
 
     def card(self, metrics: dict[str, float], chance: dict[str, float] | None = None,
              broken: dict[str, float] | None = None) -> None:
@@ -160,20 +162,24 @@ def number(value: float | None) -> str:
 
 def show(images: Tensor, captions: list[str] | None = None, columns: int = 8, title: str = "",
          colours: list[str] | None = None, side: float = 1.05, alt: str = "") -> None:
-    """Pictures (N, 3, H, W) in [-1, 1] in rows, each with its caption above it. `alt` says what is
-    to be seen, where title and captions do not."""
-    rows = -(-len(images) // columns)
-    taller = 1.35 if captions else 1.05
-    figure, grid = plt.subplots(rows, columns, squeeze=False,
-                                figsize=(side * columns, side * taller * rows + 0.3 * bool(title)))
+    """Pictures (N, 3, H, W) in [-1, 1] in rows, each with its caption above it; a row without any
+    takes no room for them. `alt` says what is to be seen, where title and captions do not."""
+    rows, captions = -(-len(images) // columns), captions or []
+    lines = [max((caption.count("\n") + bool(caption) for caption in captions[i:i + columns]),
+                 default=0) for i in range(0, rows * columns, columns)]
+    high = side * rows + 0.17 * sum(lines) + 0.28 * (title.count("\n") + bool(title))
+    figure, grid = plt.subplots(rows, columns, squeeze=False, figsize=(side * columns, high))
     for i, axes in enumerate(grid.flat):
-        axes.axis("off")
+        axes.set(xticks=[], yticks=[])
+        # white paper ends somewhere, too
+        axes.spines[:].set(visible=i < len(images), color="0.75", linewidth=0.6)
         if i < len(images):
             axes.imshow(to_pixels(images[i]))
-        if captions and i < len(captions):
+        if i < len(captions):
             axes.set_title(captions[i], fontsize=9, color=colours[i] if colours else "black")
     figure.suptitle(title, fontsize=11)
-    see(alt or ". ".join(filter(None, (title, ", ".join(filter(None, captions or []))))))
+    words = alt or ". ".join(filter(None, (title, ", ".join(filter(None, captions)))))
+    see(words.replace("\n", " "))
 
 
 def see(alt: str) -> None:

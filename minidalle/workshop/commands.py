@@ -202,12 +202,14 @@ def known(workshop, *captions: str) -> list[str]:
 
 
 def write_row(args, picture: Path, images: list, where: str) -> None:
-    """All pictures side by side; of many, ten a row, and the last row filled up with white. It is
-    said where among them those stand that were drawn."""
+    """All pictures side by side; of many, ten a row, and the last row filled up with the grey of
+    the gaps. It is said where among them those stand that were drawn."""
     import torch
 
+    from minidalle.workshop.pictures import LINE
+
     columns = min(len(images), 10)
-    blank = [torch.ones_like(images[0])] * (-len(images) % columns)
+    blank = [torch.full_like(images[0], LINE)] * (-len(images) % columns)
     write_page(picture, torch.stack(images + blank), columns, args.scale)
     plural = "s" * (args.samples > 1)
     print(f"{args.samples} picture{plural} in {printable(picture)}, {where}")

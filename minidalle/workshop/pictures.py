@@ -15,6 +15,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 from torch import Tensor
 
 CELL, GAP, LABEL, EDGE = 0.92, 0.05, 2.1, 0.3      # of a figure, in inches
+LINE = 0.5                     # the grey between pictures, in [-1, 1]: no paper has it
 RED, GREY = "#b3261e", "0.35"
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM")     # no other program is asked
 HALVES = ("left", "right", "top", "bottom")
@@ -28,10 +29,11 @@ def to_pixels(image: Tensor) -> np.ndarray:
 
 
 def tile(images: Tensor, columns: int, scale: int = 8, gap: int = 1) -> Tensor:
-    """Pictures (N, 3, H, W) in rows of `columns`, enlarged, with white gaps -> (3, h, w)."""
+    """Pictures (N, 3, H, W) in rows of `columns`, enlarged, with grey gaps -> (3, h, w): white
+    ones would not show where a picture on white paper ends."""
     images = images.repeat_interleave(scale, -1).repeat_interleave(scale, -2)
     gap *= scale
-    images = torch.nn.functional.pad(images, (0, gap, 0, gap), value=1.0)
+    images = torch.nn.functional.pad(images, (0, gap, 0, gap), value=LINE)
     rows = [torch.cat(list(row), dim=-1) for row in images.split(columns)]
     return torch.cat(rows, dim=-2)[:, :-gap, :-gap]
 

@@ -53,7 +53,8 @@ PURPOSE = {
     "upsampler": "small picture -> large picture",
     "dvae": "picture <-> a grid of codes",
     "dalle": "caption -> codes, one after another"}
-SECONDS = {"judge": 20, "clip": 70, "prior": 35, "arprior": 60, "decoder": 150,    # two CPU cores
+# on two CPU cores that know no bf16; those that do take a third to two thirds
+SECONDS = {"judge": 20, "clip": 70, "prior": 35, "arprior": 60, "decoder": 150,
            "upsampler": 30, "dvae": 110, "dalle": 330}
 STAGES = tuple(FITS)
 WORLDS = {"drawn": drawn, "mnist": mnist, "cifar10": cifar10, "pairs": pairs}
@@ -250,7 +251,7 @@ class Workshop:
             self.say(f"{stage}: loaded from {path}")
         else:
             seconds = round(SECONDS[stage] * stretch(stage, self.data) * self.share)
-            about = f", about {seconds} s on two CPU cores" if self.budget == "cpu" else ""
+            about = f", up to about {seconds} s on two CPU cores" if self.budget == "cpu" else ""
             self.say(f"{stage}: {PURPOSE[stage]}; training {fits.steps} steps{about}")
             measure(model)
             anew = self.fresh or waiting(path).exists()        # or one that was stopped

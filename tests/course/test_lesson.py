@@ -139,6 +139,34 @@ def test_map_and_show_draw_without_a_screen_and_say_what_is_to_be_seen(here, see
     assert not plt.get_fignums()                       # nothing stays open
 
 
+def test_a_row_of_pictures_without_captions_takes_no_room_for_them_by_hand(seen):
+    """Two rows of side 1 under a title of one line; each line of captions is 0.17 high."""
+    for captions, high in ((["a\nb", "c"], 0.34), (["", "", "d"], 0.17), (None, 0),
+                           (["a"] * 4, 0.34)):
+        show(torch.zeros(4, 3, 8, 8), captions, columns=2, title="Letters", side=1)
+        assert seen[-1][0].get_size_inches().tolist() == pytest.approx([2, 2 + 0.28 + high])
+
+
+def test_the_end_of_white_paper_is_seen_and_no_frame_stands_round_nothing(seen):
+    show(torch.ones(3, 3, 8, 8), columns=2, alt="White.")
+    figure, _ = seen[-1]
+    shown = [[spine.get_visible() for spine in axes.spines.values()] for axes in figure.axes]
+    assert shown == [[True] * 4] * 3 + [[False] * 4]
+    assert figure.axes[0].spines["top"].get_edgecolor()[0] < 0.9
+
+
+def test_words_for_a_picture_stand_in_one_line(seen):
+    show(torch.zeros(2, 3, 8, 8), ["a\nb", "c"], title="Two\nlines")
+    assert seen[-1][1] == "Two lines. a b, c"
+
+
+def test_a_lesson_that_is_no_box_of_the_map_claims_no_mark(here, seen):
+    Lesson("00_map").map()
+    figure, words = seen[0]
+    assert "mark" not in words and "01_data" in words
+    assert not any(text.get_color() == "white" for text in figure.axes[0].texts)
+
+
 def test_a_figure_without_alternative_text_is_refused(seen):
     plt.figure()
     with pytest.raises(ValueError, match="no alternative text"):

@@ -573,7 +573,10 @@ def test_a_change_writes_what_was_given_and_beside_it_what_its_function_draws(
 
 def test_of_many_pictures_ten_stand_in_a_row(runs, given):
     assert call("vary", given[0], out=runs, scale=1, samples=12) == 0
-    assert pixels(runs / "vary.png").shape == (2 * 33 - 1, 10 * 33 - 1, 3)
+    page = pixels(runs / "vary.png")
+    assert page.shape == (2 * 33 - 1, 10 * 33 - 1, 3)
+    # 1 + 12 pictures: behind the third of the second row all is as grey as the gaps
+    assert (page[33:, 3 * 33:] == page[32, 0]).all() and not (page[33:, 66:98] == page[32, 0]).all()
 
 
 @pytest.mark.parametrize("half, rows, columns", [

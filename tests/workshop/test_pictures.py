@@ -8,7 +8,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from PIL import Image
 
-from minidalle.data import is_unseen
+from minidalle.data import COLOURS, is_unseen
 from minidalle.pairs import is_unseen_pair
 from minidalle.train import seeded
 from minidalle.workshop.pictures import (
@@ -47,7 +47,7 @@ def test_to_pixels_is_the_inverse_of_reading_a_picture():
 def test_tile_by_hand():
     """Three one-pixel pictures and a fourth, two a row, each pixel doubled, gaps of one pixel."""
     a, b, c, d = (torch.full((3, 1, 1), value) for value in (0.1, 0.2, 0.3, 0.4))
-    w = 1.0
+    w = 0.5                                            # the grey of the gaps
     expected = torch.tensor([
         [0.1, 0.1, w, w, 0.2, 0.2],
         [0.1, 0.1, w, w, 0.2, 0.2],
@@ -57,6 +57,13 @@ def test_tile_by_hand():
         [0.3, 0.3, w, w, 0.4, 0.4]])
     tiled = tile(torch.stack([a, b, c, d]), columns=2, scale=2)
     assert torch.equal(tiled, expected.expand(3, 6, 6))
+
+
+def test_between_pictures_on_any_paper_of_the_world_the_gap_is_seen():
+    """White beside white, black beside black, and each other paper: grey differs from all."""
+    for paper in torch.tensor(list(COLOURS.values())) / 127.5 - 1:
+        page = tile(paper[:, None, None].expand(2, 3, 4, 4), 2, scale=1)
+        assert (page[:, :, 4] - page[:, :, 3]).abs().amax() > 0.2
 
 
 def test_tile_of_one_picture_is_that_picture_enlarged():

@@ -101,7 +101,7 @@ def test_the_worlds_that_vary_more_than_fonts_are_stretched_in_steps_and_in_anno
         workshop(tmp_path, data="mnist", budget="cpu", say=said.append).upsampler()
     steps, seconds = (STRETCH["mnist"] * table["upsampler"] for table in
                       ({"upsampler": FITS["upsampler"].steps}, SECONDS))
-    assert said[1] == steps and f"training {steps} steps, about {seconds} s" in said[0]
+    assert said[1] == steps and f"training {steps} steps, up to about {seconds} s" in said[0]
 
 
 # ---- what is learned from what --------------------------------------------------------------
@@ -334,7 +334,7 @@ def test_each_stage_says_what_it_does_and_on_the_cpu_budget_how_long(tmp_path, m
     with pytest.raises(KeyboardInterrupt):
         workshop(tmp_path, budget="cpu", say=said.append).upsampler()
     assert said == [f"upsampler: {PURPOSE['upsampler']}; training {FITS['upsampler'].steps} steps, "
-                    f"about {SECONDS['upsampler']} s on two CPU cores"]
+                    f"up to about {SECONDS['upsampler']} s on two CPU cores"]
 
 
 def test_a_world_that_does_not_exist_is_told_with_those_that_do(tmp_path):
