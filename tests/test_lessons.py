@@ -156,6 +156,13 @@ def test_nothing_is_loaded_from_the_network(notebook):
     assert not re.search(r"!\[[^]]*\]\(http|<img[^>]+http", prose(notebook))
 
 
+def test_every_paper_that_is_named_by_its_number_is_a_link_to_it(notebook):
+    """Each arXiv:1234.56789 of the text; a number alone would have to be typed into a browser."""
+    named = re.findall(r"arXiv:(\d{4}\.\d{4,5})", prose(notebook))
+    links = re.findall(r"\[arXiv:(\d{4}\.\d{4,5})\]\(https://arxiv\.org/abs/\1\)", prose(notebook))
+    assert links == named
+
+
 def test_a_stored_notebook_is_below_500_kilobytes(path):
     assert path.stat().st_size < 500_000
 
