@@ -13,6 +13,8 @@ from pathlib import Path
 from types import MappingProxyType
 
 from minidalle.data import plain_text, split_words
+from minidalle.train import choose_budget, choose_device
+from minidalle.workshop.looking import hidden
 from minidalle.workshop.options import parser
 from minidalle.workshop.recipes import ROADS, STAGES, Workshop
 
@@ -151,6 +153,7 @@ def run_edit(args, workshop, picture: Path) -> None:
     import torch
 
     from minidalle.manipulate import edit
+    from minidalle.workshop.looking import right_strength, wrong_before
 
     [image] = given_pictures(args, workshop, picture, args.file)
     before, after = captions = known(workshop, args.before, args.after)
@@ -158,12 +161,22 @@ def run_edit(args, workshop, picture: Path) -> None:
         raise ValueError(f"both captions say {short(before, 60)!r}; let the second one say what "
                          "is to change")
     need_models(args, workshop, ROADS["unclip"].stages)
+    if workshop.budget != "smoke":             # at which CLIP has learnt nothing either
+        note(wrong_before(workshop, image, before, args.file))
     steps = torch.arange(1, args.samples + 1, device=workshop.device)
     strength = args.strength * steps / args.samples
     images = edit(workshop.unclip(), image.expand(args.samples, -1, -1, -1),
                   *([caption] * args.samples for caption in captions), strength[:, None])
     write_row(args, picture, [image, *images], "after the given one; strength "
               + " ".join(f"{s:.2g}" for s in strength.tolist()))
+    if workshop.budget != "smoke":
+        note(right_strength(workshop, images, after, strength.tolist()))
+
+
+def note(text: str) -> None:
+    """On stderr, if there is something to say."""
+    if text:
+        print(printable(text), file=sys.stderr)
 
 
 def run_inpaint(args, workshop, picture: Path) -> None:
@@ -322,12 +335,6 @@ def hidden_note(caption: str) -> str:
             "so the picture may be anything")
 
 
-def hidden(sentence: str, grammar) -> bool:
-    """Whether an ink is that of the paper."""
-    factors = dict(zip(grammar.names, grammar.parse(sentence), strict=True))
-    return any(factors[name] == factors.get("paper") for name in factors if name.startswith("ink"))
-
-
 def sentence_like(caption: str, grammar) -> str:
     """The sentence of this world that is written most like it, or else the usual example."""
     near = difflib.get_close_matches(plain_text(caption), grammar.texts(), 10)
@@ -403,6 +410,7 @@ def main(arguments: list[str] | None = None, others: dict[str, Callable] = Mappi
 RUN = {"demo": run_demo, "compare": run_compare, "train": run_train, "draw": run_draw,
        "vary": run_vary, "blend": run_blend, "edit": run_edit, "inpaint": run_inpaint,
        "score": run_score}
+DRAWING = ("draw", "vary", "blend", "edit", "inpaint")         # the others' figures say it
 
 
 def run(args) -> None:
@@ -410,7 +418,10 @@ def run(args) -> None:
     choose_model(args)
     other = args.command == "demo" and args.model != next(iter(ROADS))
     name = f"demo-{args.model}" if other else args.command
+    budget = choose_budget(args.budget, choose_device(args.device))
     folder, picture = folder_and_picture(args.out, f"{name}.png")
+    if args.out is None and budget == "smoke":                 # not over what shows something
+        picture = folder / "smoke" / picture.name
     if args.command in ("train", "score") and args.out == picture:
         raise ValueError(f"--out is {picture}, but {args.command} draws no picture; name the "
                          "folder of the models")
@@ -420,6 +431,8 @@ def run(args) -> None:
     if args.command in ("demo", "compare", "train") or args.fresh or getattr(args, "train", False):
         check_writable(workshop.folder / "clip.pt")            # as where all models will lie
     RUN[args.command](args, workshop, picture)
+    if workshop.budget == "smoke" and args.command in DRAWING:
+        note(f"smoke budget: nothing was learnt, so {printable(picture)} shows nothing")
 
 
 def check_writable(file: Path, option: str = "--out") -> None:

@@ -165,7 +165,7 @@ def add_edit(edit: argparse.ArgumentParser) -> None:
 def add_inpaint(inpaint: argparse.ArgumentParser) -> None:
     add_file(inpaint)
     inpaint.add_argument("caption", help="what the whole picture should show, in quotation marks")
-    inpaint.add_argument("--mask", required=True, metavar="MASK",
+    inpaint.add_argument("--mask", required=True, metavar="|".join((*HALVES, "FILE")),
                          help=f"where to draw: {', '.join(HALVES)}, or a picture that is white "
                               "there and black where nothing may change")
 

@@ -86,6 +86,9 @@ def read_mask(which: str, size: int) -> Tensor:
         first = torch.arange(size) < size // 2
         half = first if which in ("left", "top") else ~first
         return (half if which in ("left", "right") else half[:, None]).expand(size, size)
+    if not Path(which).exists():
+        raise ValueError(f"the mask is {which!r}; choose one of {', '.join(HALVES)}, or name a "
+                         "picture that is there")
     mask = read_square(Path(which), size).mean(dim=0) > 0      # the lighter half of the greys
     if mask.all() or not mask.any():
         raise ValueError(f"the mask {which} is {'all' if mask.all() else 'nowhere'} white; give "

@@ -24,7 +24,7 @@ from minidalle.checkpoint import FORMAT, read_checkpoint, write
 from minidalle.course.checks import listing
 from minidalle.course.commands import main
 from minidalle.train import seeded, seeded_each
-from minidalle.workshop import recipes
+from minidalle.workshop import looking, recipes
 from minidalle.workshop.commands import folder_and_picture
 from minidalle.workshop.pictures import to_pixels
 from minidalle.workshop.recipes import Workshop
@@ -657,6 +657,54 @@ def test_an_edit_between_equal_captions_and_an_empty_caption_are_refused(
         assert says_one_sentence(error) and message in error
     assert call("inpaint", given[0], "", "--mask", "left", out=tmp_path / "runs") == 2
     assert "a caption is empty" in capsys.readouterr().err
+
+
+def test_an_edit_tells_a_wrong_before_and_the_right_strength_once_clip_has_learnt(
+        runs, given, monkeypatch, capsys):
+    """Said by stand-ins; at the smoke budget, where CLIP has learnt nothing, not at all."""
+    asked_for = []
+    monkeypatch.setattr(looking, "wrong_before", lambda workshop, image, before, file:
+                        asked_for.append((before, file)) or "wrong before")
+    monkeypatch.setattr(looking, "right_strength", lambda workshop, images, after, strengths:
+                        asked_for.append((len(images), after, strengths)) or "right strength")
+    words = [given[0], SEVEN, NINE, "--strength", 0.4]
+    assert call("edit", *words, out=runs, scale=1, samples=2) == 0 and asked_for == []
+    monkeypatch.setattr(Workshop, "__getattribute__", lambda self, name: "cpu" if name == "budget"
+                        and sys._getframe(1).f_code.co_name == "run_edit"
+                        else object.__getattribute__(self, name))
+    capsys.readouterr()
+    assert call("edit", *words, out=runs, scale=1, samples=2) == 0
+    assert asked_for == [(SEVEN, given[0]), (2, NINE, pytest.approx([0.2, 0.4]))]
+    assert "wrong before\n" in (error := capsys.readouterr().err) and "right strength\n" in error
+
+
+def test_smoke_pictures_say_that_nothing_was_learnt_and_lie_in_a_folder_of_their_own(
+        smoke, tmp_path, monkeypatch, capsys):
+    """Beside what was drawn with trained models, which stays; with --out they lie where it says."""
+    shutil.copytree(smoke.models, tmp_path / "runs" / smoke.models.name)
+    (tmp_path / "runs" / "draw.png").write_text("a picture of trained models")
+    monkeypatch.chdir(tmp_path)
+    assert main(["draw", SEVEN, "--budget", "smoke", "--device", "cpu"]) == 0
+    said, place = capsys.readouterr(), Path("runs", "smoke", "draw.png")
+    assert f"1 picture in {place}\n" in said.out
+    assert f"smoke budget: nothing was learnt, so {place} shows nothing\n" in said.err
+    assert Path("runs", "draw.png").read_text() == "a picture of trained models"
+    with Image.open(place) as picture:
+        picture.load()
+
+
+@pytest.mark.parametrize("words", [["--mask", "upper"], []])
+def test_a_mask_that_is_not_there_is_told_with_the_names_of_those_that_are(
+        tmp_path, given, capsys, no_training, words):
+    """Without --mask they stand in the usage."""
+    code = 0
+    try:
+        code = call("inpaint", given[0], NINE, *words, out=tmp_path)
+    except SystemExit as end:
+        code = end.code
+    error = capsys.readouterr().err
+    assert code == 2 and all(name in error for name in ("left", "right", "top", "bottom"))
+    assert not words or says_one_sentence(error) and "the mask is 'upper'; choose one of" in error
 
 
 # ---- models that are missing or do not fit --------------------------------------------------
