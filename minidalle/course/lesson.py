@@ -98,9 +98,11 @@ class Lesson:
                     axes.annotate("", (left, y), (left - 0.22, y),
                                   arrowprops={"arrowstyle": "->", "color": "0.6"})
         rows = "; ".join(f"{label}: {', '.join(names)}" for label, names in ROWS.items())
+        if missing := to_come():
+            axes.text(8.43, 0.8, missing, ha="right", va="center", fontsize=9, color="0.35")
         inside = any(self.name in names for names in ROWS.values())
         mark = f", with the mark on {self.name}" * inside
-        see(f"The map of the course{mark}. {rows}.")
+        see(f"The map of the course{mark}. {rows}. {missing}".rstrip())
 
     def card(self, metrics: dict[str, float], chance: dict[str, float] | None = None,
              broken: dict[str, float] | None = None) -> None:
@@ -119,6 +121,16 @@ class Lesson:
             "seconds": round(time.perf_counter() - self.began),
             "machine": machine(self.device), "metrics": metrics,
             "reference": {"chance": chance, "broken": broken}})
+
+
+def to_come() -> str:
+    """The numbers of the lessons that the map leaves out, as a sentence; nothing if all are there.
+    """
+    there = {int(name[:2]) for names in ROWS.values() for name in names}
+    numbers = [f"{number:02}" for number in range(1, max(there)) if number not in there]
+    *others, last = numbers or [""]
+    return f"{', '.join(others)} and {last} are still to come." if others else \
+        f"{last} is still to come." if last else ""
 
 
 def choose_seed() -> int:

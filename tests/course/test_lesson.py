@@ -107,6 +107,25 @@ def test_a_lesson_says_how_long_it_takes_only_if_that_was_measured(here, capsys,
     assert "min" not in capsys.readouterr().out.removeprefix("03_transformer")
 
 
+@pytest.mark.parametrize("names, said", [
+    (("01_a", "02_b", "05_c"), "03 and 04 are still to come."),
+    (("02_a", "05_b", "06_c", "08_d"), "01, 03, 04 and 07 are still to come."),
+    (("01_a", "03_b"), "02 is still to come."), (("01_a", "02_b"), "")])
+def test_the_map_says_which_lessons_are_still_to_come(here, seen, monkeypatch, names, said):
+    """In the figure, and in its words."""
+    monkeypatch.setattr(lessons, "ROWS", {"a row": names[:1], "another": names[1:]})
+    Lesson("01_a").map()
+    [(map_, words)] = seen
+    written = [text.get_text() for text in map_.axes[0].texts if "to come" in text.get_text()]
+    assert words.endswith(f"{names[-1]}. {said}".rstrip()) and written == [said] * bool(said)
+
+
+def test_every_lesson_has_its_place_on_the_map_or_is_still_to_come():
+    """All but the first, which is the map itself."""
+    names = {path.stem for path in (ROOT / "lessons").glob("*.ipynb")} - {"00_map"}
+    assert names == {name for row in lessons.ROWS.values() for name in row}
+
+
 @pytest.mark.parametrize("value, text", [(None, "-"), (3, "3"), (0.12345, "0.123"),
                                          (12.345, "12.3")])
 def test_numbers_have_three_digits_behind_the_point_below_ten(value, text):
