@@ -1,8 +1,11 @@
-"""The lessons in a real browser: JupyterLab runs each from top to bottom, and sliders move figures.
+"""The lessons in a real browser: JupyterLab runs each from top to bottom, and sliders move
+figures, by keyboard; and the page that `make lab` opens leads to each of them.
 
-A maintainers' check (`make browser`): it needs playwright and a Chromium that is installed here
-(CHROMIUM names it). Screenshots lie in build/browser.
+A maintainers' check (`make browser`, or `make browser ARGS="-k 04"`): it needs playwright and a
+Chromium that is installed here (CHROMIUM names it). LIMIT is how many seconds a lesson may take: on
+a machine that is busy with other things, give it more. Screenshots lie in build/browser.
 """
+import json
 import os
 import re
 import shutil
@@ -25,16 +28,22 @@ SHOTS = ROOT / "build" / "browser"
 NAMES = sorted(path.stem for path in (ROOT / "lessons").glob("*.ipynb"))
 CHROMIUM = next(filter(None, [os.environ.get("CHROMIUM"), *map(shutil.which, (
     "chromium", "chromium-browser", "google-chrome"))]), None)
-LIMIT = float(os.environ.get("LIMIT", 240))
+LIMIT = float(os.environ.get("LIMIT", 600))
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking",
          "--disable-component-update", "--disable-sync", "--no-first-run"]
 
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
-    """JupyterLab at the smoke budget over a copy of the lessons; gives its address."""
+    """JupyterLab at the smoke budget over copies of the lessons without their outputs, so that
+    nothing which was stored is taken for something that ran, and over what `make lab` opens, in
+    student/; gives its address."""
     folder = tmp_path_factory.mktemp("lab")
     shutil.copytree(ROOT / "lessons", folder / "lessons")
+    for path in (folder / "lessons").glob("*.ipynb"):
+        path.write_text(stripped(path.read_text(encoding="utf8")), encoding="utf8")
+    subprocess.run([sys.executable, ROOT / "tools" / "student.py", "--lab", "--out",
+                    folder / "student"], check=True, stdout=subprocess.DEVNULL)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -49,12 +58,12 @@ def lab(tmp_path_factory):
         path.write_text(text)
     server = subprocess.Popen(
         [sys.executable, "-m", "jupyter", "lab", "--no-browser", "--allow-root", f"--port={port}",
-         "--IdentityProvider.token=", "--ServerApp.root_dir=" + str(folder / "lessons"),],
-        env={**os.environ, **places, "MINIDALLE_BUDGET": "smoke"}, stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL)
+         "--IdentityProvider.token=", f"--ServerApp.root_dir={folder}"],
+        env={**os.environ, **places, "MINIDALLE_BUDGET": "smoke", "MINIDALLE_QUIET": "1"},
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     address = f"http://127.0.0.1:{port}"
     try:
-        wait_for(lambda: answers(f"{address}/api"), 60)
+        wait_for(lambda: answers(f"{address}/api"))
         yield address
     finally:
         server.terminate()
@@ -71,6 +80,15 @@ def browser():
         browser.close()
 
 
+def stripped(text: str) -> str:
+    """A notebook without what was stored when it ran."""
+    notebook = json.loads(text)
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            cell.update(outputs=[], execution_count=None)
+    return json.dumps(notebook, ensure_ascii=False)
+
+
 def answers(address: str) -> bool:
     try:
         return urllib.request.urlopen(address, timeout=2).status == 200
@@ -78,57 +96,100 @@ def answers(address: str) -> bool:
         return False
 
 
-def wait_for(done, seconds: float) -> None:
+def wait_for(done, seconds: float = LIMIT) -> None:
     end = time.monotonic() + seconds
     while not done():
         assert time.monotonic() < end, f"waited {seconds} s for {done}"
         time.sleep(0.3)
 
 
-def run_all(page, address: str) -> None:
-    """Open a lesson, and run all of it."""
+def open_page(browser, address: str):
+    """A page and the errors of its scripts."""
+    page, errors = browser.new_page(viewport={"width": 1300, "height": 1000}), []
+    page.set_default_timeout(1000 * LIMIT)
+    page.on("pageerror", lambda error: errors.append(str(error)))
     page.goto(address)
-    page.wait_for_selector('.jp-NotebookPanel-toolbar [data-status="idle"]', timeout=60_000)
+    return page, errors
+
+
+def wait_for_kernel(page) -> None:
+    """Until it is idle. Where JupyterLab asks which kernel to take, the one that it proposes."""
+    idle = page.locator('.jp-NotebookPanel-toolbar [data-status="idle"]')
+    question = page.locator(".jp-Dialog button.jp-mod-accept")
+
+    def ready() -> bool:
+        if question.count():
+            question.first.click()
+        return idle.count() > 0
+    wait_for(ready)
+
+
+def run_all(page) -> None:
+    """All cells of the notebook that is open; no error, nothing on stderr."""
     prompts = page.locator(".jp-Notebook .jp-CodeCell .jp-InputPrompt")
+    errors = page.locator('.jp-OutputArea-output[data-mime-type*="error"], '
+                          '.jp-OutputArea-output[data-mime-type*="stderr"]')
 
     def started() -> bool:                     # a click that comes too early is lost
         page.get_by_text("Run", exact=True).first.click()
         page.get_by_text("Run All Cells", exact=True).click()
         page.wait_for_timeout(5000)
         return any(re.search(r"[*\d]", text) for text in prompts.all_inner_texts())
-    wait_for(started, 60)
-    errors = page.locator('.jp-OutputArea-output[data-mime-type*="stderr"]')
 
     def done() -> bool:
         assert not errors.count(), errors.first.inner_text()
-        return all(re.search(r"\d", text) for text in prompts.all_inner_texts())
-    wait_for(done, LIMIT)
+        texts = prompts.all_inner_texts()
+        return all(re.search(r"\d", text) for text in texts)
+    wait_for(started)
+    wait_for(done)
+
+
+def move(page, slider, picture) -> None:
+    """Some steps by keyboard, until the picture is another one."""
+    before = picture.get_attribute("src")
+    slider.focus()
+    for _ in range(4):
+        page.keyboard.press("ArrowRight")
+    wait_for(lambda: picture.count() and picture.get_attribute("src") != before)
+    page.wait_for_timeout(1000)                # those of the last step come later
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_lesson_runs_in_the_browser_and_its_slider_moves_the_figure(browser, lab, name):
+def test_lesson_runs_in_the_browser_and_each_of_its_sliders_moves_the_figure(browser, lab, name):
+    """By keyboard. There is no menu: JupyterLab takes its arrow keys to walk from cell to cell."""
     SHOTS.mkdir(parents=True, exist_ok=True)
-    page, errors = browser.new_page(viewport={"width": 1300, "height": 1000}), []
-    page.on("pageerror", lambda error: errors.append(str(error)))
+    page, errors = open_page(browser, f"{lab}/lab/tree/lessons/{name}.ipynb?reset")
     try:
-        run_all(page, f"{lab}/lab/tree/{name}.ipynb?reset")
+        wait_for_kernel(page)
+        run_all(page)
         text = page.locator(".jp-Notebook").inner_text()
         assert not re.search(r"Traceback|not yet\.", text)
         prose = page.locator(".jp-Notebook .jp-RenderedMarkdown").all_inner_texts()
         assert prose and not any("$" in words for words in prose)      # formulas are typeset
         shown = page.locator(".jp-OutputArea-output:has(.jupyter-widgets)").first
-        control = shown.locator(".noUi-handle, select").first
-        control.scroll_into_view_if_needed()
-        picture = shown.locator("img").first
-        before = picture.get_attribute("src")
+        shown.scroll_into_view_if_needed()
         page.screenshot(path=SHOTS / f"{name}-before.png")
-        control.focus()
-        list_of_choices = control.evaluate("e => e.tagName") == "SELECT"
-        for _ in range(4):
-            page.keyboard.press("ArrowDown" if list_of_choices else "ArrowRight")
-        wait_for(lambda: picture.get_attribute("src") != before, 60)
-        page.wait_for_timeout(1000)
+        sliders = shown.locator(".noUi-handle").all()
+        assert sliders and not shown.locator("select").count()
+        for slider in sliders:
+            move(page, slider, shown.locator("img").first)
         assert not errors
     finally:
         page.screenshot(path=SHOTS / f"{name}.png")
+        page.close()
+
+
+def test_the_page_that_make_lab_opens_leads_to_every_lesson_and_its_blank_exercises(browser, lab):
+    SHOTS.mkdir(parents=True, exist_ok=True)
+    page, errors = open_page(browser, f"{lab}/lab/tree/student/start_here.ipynb?reset")
+    try:
+        wait_for_kernel(page)
+        links = page.locator(".jp-RenderedMarkdown td a")
+        assert links.all_inner_texts() == NAMES
+        page.screenshot(path=SHOTS / "start_here.png")
+        links.first.click()
+        blank = page.get_by_text("raise NotImplementedError").first
+        wait_for(lambda: blank.count() > 0)
+        assert not errors
+    finally:
         page.close()
