@@ -48,3 +48,14 @@ def test_the_oldest_packages_are_promised_alike_wherever_they_are_named():
     assert set(project) - set(asked) == {"setuptools>=77"} and asked[0] in project
     assert asked[:len(project) - 1] == project[1:]
     assert f"$(chosen),{asked[0]})" in (root / "Makefile").read_text()
+
+
+def test_no_text_of_a_figure_is_smaller_than_nine_points():
+    """In the package, the tools and the lessons, by their words."""
+    root = ROOM.parent
+    files = [*FILES, *root.glob("tools/*.py"), *root.glob("bench/*.py"),
+             *root.glob("lessons/*.ipynb")]
+    size = re.compile(r"\b(?:font|label|title|legend\.font)\.?size[\"']?\s*[=:]\s*([0-9.]+)")
+    found = [(float(points), path.name) for path in files
+             for points in size.findall(path.read_text(encoding="utf8"))]
+    assert len(found) > 20 and min(found)[0] >= 9, min(found)

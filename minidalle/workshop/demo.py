@@ -228,7 +228,7 @@ def figure(workshop: Workshop, result: dict, path: Path, samples: int = 4) -> No
     for k, (image, label) in enumerate(strip):
         left = EDGE + k * cell
         put_picture(page, left, 1.55 - cell, image, cell - GAP)
-        put_text(page, left + (cell - GAP) / 2, 1.42 - cell, label, ha="center", fontsize=8,
+        put_text(page, left + (cell - GAP) / 2, 1.42 - cell, label, ha="center", fontsize=9,
                  color=GREY)
     write(path, lambda temporary: page.savefig(temporary, dpi=150))
 

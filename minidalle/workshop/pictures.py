@@ -184,7 +184,7 @@ def put_caption(page, right: float, bottom: float, caption: str, unseen: bool) -
     put_text(page, right, middle + (0.09 if unseen else 0.0), text, ha="right", fontsize=11)
     if unseen:
         below = 0.1 * (text.count("\n") + 1) + 0.04
-        put_text(page, right, middle - below, "unseen combination", ha="right", fontsize=8,
+        put_text(page, right, middle - below, "unseen combination", ha="right", fontsize=9,
                  color=RED)
 
 
