@@ -45,7 +45,6 @@ class PriorConfig:
     heads: int = 4
     steps: int = 1000          # noise levels
     drop: float = 0.1          # share of captions dropped in training, for guidance
-    calm: float = 0.6          # of the cloud's variance: on its outskirts there are no pictures
 
 
 class Prior(nn.Module):
@@ -78,7 +77,7 @@ class Prior(nn.Module):
         the network's answer all that counts."""
         apart = self.scale / math.sqrt(2) * (a - b)    # as far as one of them from their middle
         _, self.axes = pca(apart, self.config.embed)
-        self.variance = self.config.calm * (apart @ self.axes.mT).square().mean(dim=0)
+        self.variance = (apart @ self.axes.mT).square().mean(dim=0)
         return self
 
     def forward(self, x_t: Tensor, t: Tensor, condition: tuple[Tensor, Tensor],

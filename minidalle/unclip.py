@@ -3,8 +3,8 @@ r"""unCLIP, the model of DALL-E 2: caption -> image vector -> small picture -> l
 in -> out   captions list[str] -> images (B, 3, H, W) in [-1, 1]
 idea        CLIP turns pictures into vectors; unCLIP walks back. The prior draws an image vector
             for the caption, the decoder draws a small picture that has this vector, and the
-            upsampler redraws it large. The upsampler learns from small pictures with a little
-            noise on them, so that it forgives what the decoder got slightly wrong.
+            upsampler redraws it large. Decoder and upsampler learn from vectors and small pictures
+            with a little noise on them, so that they forgive what came out slightly wrong before.
 equation    P(x | y) = P(x | z_image) P(z_image | y),  y the caption, x the picture
 paper       Ramesh et al. 2022, arXiv:2204.06125, section 2; noise on the small picture:
             Ho et al. 2021 (cascades), arXiv:2106.15282, section 3
@@ -44,6 +44,7 @@ class DecoderConfig:
     sketch: int = 8            # channels of the sketch that the image vector lays beside x_t
     steps: int = 1000          # noise levels
     drop: float = 0.1          # share of image vectors dropped in training, for guidance
+    blur: float = 0.1          # noise on image vectors in training, whose entries have variance one
 
 
 class Decoder(nn.Module):
@@ -75,10 +76,12 @@ class Decoder(nn.Module):
 
     def loss(self, batch: tuple[Tensor, Tensor], generator: Generator | None = None) -> Tensor:
         """batch = images (B, 3, H, W) of any size, their image vectors (B, E)."""
-        images, image_vectors = batch
+        images, z = batch
         small = shrink(images, self.config.size)                            # (B, 3, h, w)
-        return self.diffusion.loss(self, small, image_vectors, self.config.drop, generator,
-                                   middle_times, fine_weight)
+        # in some directions no two pictures differ; a vector that was edited may lie far out there
+        noise = randn(z.shape, z.device, generator) / self.config.embed ** 0.5
+        return self.diffusion.loss(self, small, z + self.config.blur * noise, self.config.drop,
+                                   generator, middle_times, fine_weight)
 
     @torch.no_grad()
     def sample(self, image_vectors: Tensor, guidance: float = 1.0, steps: int = 12,

@@ -170,7 +170,7 @@ def drawn_from(C: torch.Tensor, n: int, seed: int) -> torch.Tensor:
 
 def clouded(C: torch.Tensor) -> Prior:
     """Whose cloud is C, told by two vectors for each of 50,000 captions."""
-    prior, n = small_prior(calm=1), 50_000
+    prior, n = small_prior(), 50_000
     middle = 5 * drawn_from(torch.eye(8).double(), n, 1)        # captions differ by far more
     a, b = ((middle + drawn_from(C, n, k)) / math.sqrt(8) for k in (2, 3))
     return prior.fit_cloud(a.float(), b.float())
@@ -180,9 +180,6 @@ def test_the_cloud_is_the_covariance_within_a_caption_whatever_captions_differ_b
     prior = clouded(cloud())
     found = prior.axes.mT * prior.variance @ prior.axes
     torch.testing.assert_close(found.double(), cloud(), atol=0.02 * cloud().trace().item(), rtol=0)
-    a, b = F.normalize(torch.randn(2, 50, 8, generator=torch.Generator().manual_seed(0)), dim=-1)
-    calm, whole = (small_prior(calm=share).fit_cloud(a, b).variance for share in (0.5, 1))
-    torch.testing.assert_close(calm, whole / 2)
 
 
 def test_the_answer_is_the_mean_of_all_x_0_that_the_cloud_and_the_noise_allow():

@@ -74,6 +74,20 @@ def test_decoder_in_training_drops_the_stated_share():
     assert kept[0].float().mean().item() == pytest.approx(0.9, abs=0.035)    # five deviations
 
 
+def test_decoder_lays_the_stated_noise_on_vectors_in_training_alone():
+    """Vectors of nothing become pure noise; scaled as the network scales them, its deviation is
+    `blur`. When drawing, a vector arrives as it is."""
+    decoder, seen = small_decoder(), []
+    decoder.register_forward_pre_hook(lambda module, args: seen.append(args[2]))
+    decoder.loss((torch.zeros(4000, 3, 8, 8), torch.zeros(4000, 8)), seed())
+    noise = seen.pop() * 8 ** 0.5
+    assert noise.std().item() == pytest.approx(decoder.config.blur, rel=0.03)
+    assert noise.mean().abs() < 0.003 and noise.std(dim=1).min() > 0         # each entry its own
+    z = F.normalize(torch.randn(2, 8, generator=seed()), dim=-1)
+    decoder.sample(z, steps=2, generator=seed())
+    assert all(torch.equal(vectors, z) for vectors in seen)
+
+
 def test_upsampler_sees_the_small_picture_and_how_noisy_it_is():
     upsampler, x, t = small_upsampler(), torch.randn(2, 3, 16, 16), torch.tensor([3, 40])
     small, level = torch.randn(2, 3, 8, 8), torch.full((2, 1), 0.1)

@@ -37,7 +37,7 @@ from minidalle.workshop.making import going_on, making_dalle, making_unclip
 
 FITS = {                       # what two CPU cores need; the gpu budget takes longer strides
     "judge": FitConfig(steps=600, batch=128, lr=3e-3, decay=0.99),
-    "clip": FitConfig(steps=400, batch=256, lr=2e-3, decay=0.99),
+    "clip": FitConfig(steps=400, batch=256, lr=2e-3, decay=0.99, muon=True),
     "prior": FitConfig(steps=300, batch=128, lr=6e-3, decay=0.99, muon=True),
     "arprior": FitConfig(steps=700, batch=64, lr=3e-3, decay=0.99),
     "decoder": FitConfig(steps=1200, batch=64, lr=4e-3, decay=0.995, muon=True),
