@@ -661,19 +661,20 @@ def test_an_edit_between_equal_captions_and_an_empty_caption_are_refused(
 
 def test_an_edit_tells_a_wrong_before_and_the_right_strength_once_clip_has_learnt(
         runs, given, monkeypatch, capsys):
-    """Said by stand-ins; at the smoke budget, where CLIP has learnt nothing, not at all."""
-    asked_for = []
+    """Said by stand-ins; at the smoke budget, where CLIP has learnt nothing, not at all. Then the
+    same small models are taken for trained ones."""
+    asked_for, small = [], recipes.fit_config
     monkeypatch.setattr(looking, "wrong_before", lambda workshop, image, before, file:
                         asked_for.append((before, file)) or "wrong before")
     monkeypatch.setattr(looking, "right_strength", lambda workshop, images, after, strengths:
                         asked_for.append((len(images), after, strengths)) or "right strength")
     words = [given[0], SEVEN, NINE, "--strength", 0.4]
     assert call("edit", *words, out=runs, scale=1, samples=2) == 0 and asked_for == []
-    monkeypatch.setattr(Workshop, "__getattribute__", lambda self, name: "cpu" if name == "budget"
-                        and sys._getframe(1).f_code.co_name == "run_edit"
-                        else object.__getattribute__(self, name))
+    (runs / "drawn-smoke-0").rename(runs / "drawn-cpu-0")
+    monkeypatch.setattr(recipes, "fit_config", lambda stage, budget, data: small(stage, "smoke"))
     capsys.readouterr()
-    assert call("edit", *words, out=runs, scale=1, samples=2) == 0
+    assert main(["edit", *map(str, words), "--samples", "2", "--budget", "cpu", "--device", "cpu",
+                 "--out", str(runs)]) == 0
     assert asked_for == [(SEVEN, given[0]), (2, NINE, pytest.approx([0.2, 0.4]))]
     assert "wrong before\n" in (error := capsys.readouterr().err) and "right strength\n" in error
 
