@@ -45,10 +45,14 @@ class TextTower(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         end = (ids == self.end).int().argmax(dim=1)                         # (B,) the first one
-        ids = ids[:, :end.max() + 1]           # what comes later can change nothing, and costs
-        x = self.token(ids) + self.position[:ids.shape[1]]                  # (B, T, D)
-        x = self.transformer(x)                                             # (B, T, D)
+        # what comes later can change nothing, and costs
+        x = self.states(ids[:, :end.max() + 1])                             # (B, T, D)
         return self.project(x[torch.arange(len(x), device=x.device), end])  # (B, E)
+
+    def states(self, ids: Tensor) -> Tensor:
+        """ids (B, T) -> (B, T, D): each token in the light of those before it."""
+        x = self.token(ids) + self.position[:ids.shape[1]]                  # (B, T, D)
+        return self.transformer(x)                                          # (B, T, D)
 
 
 class ConvTower(nn.Module):

@@ -70,12 +70,10 @@ def run_train(args, workshop, picture: Path) -> None:
 
 def run_draw(args, workshop, picture: Path) -> None:
     from minidalle.workshop.demo import draw_many
-    from minidalle.workshop.pictures import read_picture
 
     check_captions(args.captions, workshop)
-    given = read_picture(args.complete) if args.complete else None
-    if given:
-        check_kept(picture, args.complete, "the picture to complete")
+    check_pushing(args, workshop)
+    paint = painter(args, workshop, picture)
     if (args.guidance or 0) > GUIDANCE:
         print(f"--guidance above {GUIDANCE} exaggerates until pictures get worse; 1 to "
               f"{GUIDANCE} is usual", file=sys.stderr)
@@ -88,8 +86,7 @@ def run_draw(args, workshop, picture: Path) -> None:
     warnings.filterwarnings("ignore", message=".* captions cut to fit")    # and so not once more
     every = [caption for caption in captions for _ in range(args.samples)]
     numbers = [*range(args.samples)] * len(captions)           # whatever stands in the other rows
-    images = draw_many(workshop, painter(args, workshop, given), every, args.seed, args.best,
-                       numbers)
+    images = draw_many(workshop, paint(), every, args.seed, args.best, numbers)
     write_page(picture, images, args.samples, args.scale, labels)
     print(f"{len(images)} picture{'s' * (len(images) > 1)} in {printable(picture)}")
     if len(captions) > 1:
@@ -119,13 +116,39 @@ def write_page(picture: Path, images, columns: int, scale: int, labels=None) -> 
     write(picture, lambda temporary: page.save(temporary))
 
 
-def painter(args, workshop, given) -> Callable:
-    """What draws, with the knobs that were set; below the rows of the picture `given`, if any."""
+def painter(args, workshop, picture: Path) -> Callable[[], Callable]:
+    """What makes ready what draws, with the knobs that were set; it goes on below a given picture,
+    or starts from it, if there is one, which is read now and never to be written over."""
+    from minidalle.workshop.pictures import read_picture, read_square
+
     road = ROADS[args.model]
     knobs = {knob.name: getattr(args, knob.name) for knob in road.knobs}
+    paint, start = partial(workshop.painter, args.model), getattr(args, "from")
+    if args.complete:
+        paint = partial(road.complete, workshop, read_picture(args.complete))
+        check_kept(picture, args.complete, "the picture to complete")
+    if start:
+        paint = partial(road.redraw, workshop, read_square(start, workshop.world.size))
+        check_kept(picture, start, "the picture to start from")
+        knobs["strength"] = args.strength
+    elif args.strength is not None:
+        raise ValueError("--strength says how much of a picture is forgotten, and there is none; "
+                         "add --from PICTURE, or leave it out")
     knobs = {name: value for name, value in knobs.items() if value is not None}
-    paint = road.complete(workshop, given) if given else workshop.painter(args.model)
-    return partial(paint, **knobs)
+    return lambda: partial(paint(), **knobs)
+
+
+def check_pushing(args, workshop) -> None:
+    """A negative caption needs known words, and guidance that pushes."""
+    if args.negative is None:
+        return
+    if not workshop.world.grammar.known_words(args.negative).strip(" ,"):
+        raise ValueError(f"--negative {short(args.negative, 60)!r} has no word of this world; "
+                         "write one, for example \"red\"")
+    if args.guidance is not None and args.guidance <= 1:
+        raise ValueError(f"--negative is pushed away from by guidance above 1, and --guidance is "
+                         f"{args.guidance:g}; take 2, or leave one of them out")
+    args.negative = workshop.world.grammar.known_words(args.negative)
 
 
 def run_vary(args, workshop, picture: Path) -> None:
@@ -278,8 +301,8 @@ def choose_model(args) -> None:
     """The road that is meant, and nothing asked of it that it does not have."""
     given = {name for road in ROADS.values() for name in road.options
              if getattr(args, name, None) is not None}
-    completing = {"complete"} & given          # which chooses the road that can
-    args.model = getattr(args, "model", None) or roads_with(completing)[0]
+    starting = {"complete", "from"} & given    # which chooses the road that can
+    args.model = getattr(args, "model", None) or (roads_with(starting) or list(ROADS))[0]
     if useless := sorted(given - set(ROADS[args.model].options)):
         options = " and ".join(f"--{name.replace('_', '-')}" for name in useless)
         verb = "is" if len(useless) == 1 else "are"

@@ -7,10 +7,12 @@ left out    what goes on inside a stage: its lesson shows that
 """
 from collections.abc import Callable
 
+import torch
 from PIL import Image
 from torch import Tensor
 
 from minidalle.dalle import complete
+from minidalle.latent import redraw
 from minidalle.train import seeded
 from minidalle.workshop.pictures import upper_rows
 
@@ -46,6 +48,20 @@ def making_dalle(workshop, paint: Callable, captions: list[str], which: int,
     return images, (text, strip)
 
 
+def making_latent(workshop, paint: Callable, captions: list[str], which: int,
+                  shown: int = 9) -> tuple[Tensor, Strip]:
+    """Pictures, and how one of them was made: its latent, ever less noisy, as the VAE sees it."""
+    trace: list = []
+    images = paint(captions, seeded(workshop.seed), trace=trace)
+    steps = [round(k * (len(trace) - 1) / (shown - 1)) for k in range(shown)]
+    latents = torch.stack([trace[k][0][which] for k in steps])              # (9, C, h, w)
+    channels, grid, _ = latents.shape[1:]
+    text = (f"noise of {channels}\u00d7{grid}\u00d7{grid} numbers becomes a latent in {len(trace)} "
+            f"steps; shown is what the VAE makes of it")
+    pictures = [*workshop.vae().decode(latents), images[which]]
+    return images, (text, list(zip(pictures, ["noise", *[""] * (shown - 1), "picture"])))
+
+
 def going_on(workshop, given: Image.Image) -> Callable[..., Tensor]:
     """What paints like the road of DALL-E, but goes on below the rows of a given picture."""
     road = workshop.dalle_road(ranked=False)
@@ -54,4 +70,14 @@ def going_on(workshop, given: Image.Image) -> Callable[..., Tensor]:
 
     def paint(captions, generator, **knobs):
         return complete(road, captions, rows.expand(len(captions), -1, -1, -1), generator, **knobs)
+    return paint
+
+
+def drawing_on(workshop, given: Tensor) -> Callable[..., Tensor]:
+    """What paints like the road of Stable Diffusion, but starts from a given picture (3, H, W)."""
+    road = workshop.latent_road()
+
+    def paint(captions, generator, **knobs):
+        images = given.to(workshop.device).expand(len(captions), -1, -1, -1)
+        return redraw(road, images, captions, generator=generator, **knobs)
     return paint

@@ -17,6 +17,7 @@ EXAMPLES = """examples:
   python -m minidalle compare               every road on the same captions: runs/compare.png
   python -m minidalle draw --model dalle "a red seven on blue" --best 8
   python -m minidalle draw --complete half.png "a red seven on blue"
+  python -m minidalle draw --from seven.png "a red two on blue" --strength 0.6
   python -m minidalle vary seven.png        other pictures of what is in this one
   python -m minidalle edit seven.png "a red seven on blue" "a red seven on pink"
   python -m minidalle inpaint seven.png "a red two on blue" --mask bottom
@@ -259,16 +260,13 @@ def add_knobs(draw: argparse.ArgumentParser) -> None:
         able = tuple(model for model, road in ROADS.items() if name in road.options)
         if able not in groups:
             groups[able] = draw.add_argument_group(f"only with --model {' or '.join(able)}")
-        if name == "complete":
-            groups[able].add_argument(
-                "--complete", type=Path, metavar="FILE",
-                help="go on below the upper half of this square picture, or below all of a flatter "
-                     "one")
+        if name in FROM_PICTURES:
+            groups[able].add_argument(f"--{name}", **FROM_PICTURES[name])
             continue
         knob = knobs[name]
         groups[able].add_argument(
             f"--{name.replace('_', '-')}", metavar=knob.letter, help=knob.help,
-            type=(whole if knob.whole else number)(knob.least, knob.most))
+            type=str if knob.words else (whole if knob.whole else number)(knob.least, knob.most))
 
 
 def whole(least: int, most: int) -> Callable[[str], int]:
@@ -293,3 +291,12 @@ def number(least: float, most: float) -> Callable[[str], float]:
                                              f"{most}")
         return value
     return read
+
+
+FROM_PICTURES = {              # what begins with a picture that is there
+    "complete": dict(type=Path, metavar="FILE", help="go on below the upper half of this square "
+                                                     "picture, or below all of a flatter one"),
+    "from": dict(type=Path, metavar="FILE", help="start from this square picture, made noisy"),
+    "strength": dict(type=number(0, 1), metavar="S",
+                     help="how noisy, with --from: 0 keeps the picture, 1 forgets it "
+                          "(default 0.7)")}

@@ -20,20 +20,28 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from minidalle import dalle, unclip
+from minidalle import dalle, latent, unclip
 from minidalle.ar_prior import ArPrior, ArPriorConfig
 from minidalle.checkpoint import fingerprint, load, read_checkpoint
 from minidalle.clip import Clip, ClipConfig, ConvTower
 from minidalle.dalle import Dalle, DalleConfig, DalleRoad
 from minidalle.data import cifar10, drawn, mnist
 from minidalle.dvae import Dvae, DvaeConfig
+from minidalle.latent import Denoiser, LatentConfig, LatentRoad, listen
 from minidalle.metrics import Judge, JudgeConfig
 from minidalle.pairs import pairs
 from minidalle.prior import Prior, PriorConfig
 from minidalle.tokenizer import Tokenizer
 from minidalle.train import FitConfig, choose_budget, choose_device, fit, seeded
 from minidalle.unclip import Decoder, DecoderConfig, Unclip, Upsampler, UpsamplerConfig
-from minidalle.workshop.making import going_on, making_dalle, making_unclip
+from minidalle.vae import Vae, VaeConfig
+from minidalle.workshop.making import (
+    drawing_on,
+    going_on,
+    making_dalle,
+    making_latent,
+    making_unclip,
+)
 
 FITS = {                       # what two CPU cores need; the gpu budget takes longer strides
     "judge": FitConfig(steps=600, batch=128, lr=3e-3, decay=0.99),
@@ -43,7 +51,9 @@ FITS = {                       # what two CPU cores need; the gpu budget takes l
     "decoder": FitConfig(steps=1200, batch=64, lr=4e-3, decay=0.995, muon=True),
     "upsampler": FitConfig(steps=300, batch=32, lr=3e-3, decay=0.99),
     "dvae": FitConfig(steps=1000, batch=64, lr=6e-3, decay=0.99),
-    "dalle": FitConfig(steps=1000, batch=64, lr=2e-3, decay=0.99)}
+    "dalle": FitConfig(steps=1000, batch=64, lr=2e-3, decay=0.99),
+    "vae": FitConfig(steps=600, batch=64, lr=4e-3, decay=0.99, muon=True),
+    "latent": FitConfig(steps=2000, batch=64, lr=4e-3, decay=0.995, muon=True)}
 PURPOSE = {
     "judge": "reads digit and colours off a picture, to measure with",
     "clip": "captions and pictures as vectors in one space",
@@ -52,10 +62,12 @@ PURPOSE = {
     "decoder": "image vector -> small picture",
     "upsampler": "small picture -> large picture",
     "dvae": "picture <-> a grid of codes",
-    "dalle": "caption -> codes, one after another"}
+    "dalle": "caption -> codes, one after another",
+    "vae": "picture <-> a latent of a twelfth of its numbers",
+    "latent": "words of a caption -> latent"}
 # on two CPU cores that know no bf16; those that do take a third to two thirds
 SECONDS = {"judge": 20, "clip": 70, "prior": 35, "arprior": 60, "decoder": 150,
-           "upsampler": 30, "dvae": 110, "dalle": 330}
+           "upsampler": 30, "dvae": 110, "dalle": 330, "vae": 100, "latent": 300}
 STAGES = tuple(FITS)
 WORLDS = {"drawn": drawn, "mnist": mnist, "cifar10": cifar10, "pairs": pairs}
 # handwriting and photos vary more than fonts; in pairs there is twice as much to see and to say
@@ -195,6 +207,24 @@ class Workshop:
             return self._ids(b.captions), dvae.encode(b.images)
         return self._stage("dalle", config, lambda: Dalle(config), batch, ("dvae",))
 
+    def vae(self) -> Vae:
+        config = VaeConfig(self.world.size)
+
+        def batch(n, generator):
+            return self.world.batch(n, "train", generator).images
+        return self._stage("vae", config, lambda: Vae(config), batch)
+
+    def latent(self) -> Denoiser:
+        clip, vae = self.clip(), self.vae()
+        channels, grid, _ = vae.shape
+        config = LatentConfig(clip.config.width, channels, grid)
+
+        @torch.no_grad()
+        def batch(n, generator):
+            b = self.world.batch(n, "train", generator)
+            return vae.encode(b.images, generator), *listen(clip, self._ids(b.captions))
+        return self._stage("latent", config, lambda: Denoiser(config), batch, ("clip", "vae"))
+
     # ---- the roads ----
 
     def unclip(self, prior: Callable[[], nn.Module] | None = None) -> Unclip:
@@ -207,6 +237,10 @@ class Workshop:
         """The road of DALL-E, for dalle.py; without CLIP it draws as well, but ranks nothing."""
         clip = self.clip() if ranked else None
         return DalleRoad(self.tokenizer, clip, self.dvae(), self.dalle())
+
+    def latent_road(self) -> LatentRoad:
+        """The road of Stable Diffusion, for latent.py."""
+        return LatentRoad(self.tokenizer, self.clip(), self.vae(), self.latent())
 
     def painter(self, model: str) -> Callable[..., Tensor]:
         """The `caption_to_picture` of a road with its models in place: (captions, generator, and
@@ -297,6 +331,7 @@ class Knob:
     least: float = 0
     most: float = 100
     whole: bool = False        # only whole numbers
+    words: bool = False        # no number at all, but words
 
 
 @dataclass(frozen=True)
@@ -313,11 +348,13 @@ class Road:
     ranking: tuple[str, ...] = ()                  # stages that draw nothing: they only rank
     best_of: int = 1           # so many pictures a caption, of which CLIP picks one, in `compare`
     complete: Callable | None = None               # (workshop, a picture) -> what goes on below it
+    redraw: Callable | None = None                 # (workshop, a picture) -> what starts from it
 
     @property
     def options(self) -> tuple[str, ...]:
         """Names of what can be asked of this road, and perhaps not of others."""
-        return (*(knob.name for knob in self.knobs), *["complete"] * (self.complete is not None))
+        return (*(knob.name for knob in self.knobs), *["complete"] * (self.complete is not None),
+                *["from", "strength"] * (self.redraw is not None))
 
     def needs(self, best_of: int) -> list[str]:
         """The stages without which it cannot draw; to rank, also CLIP."""
@@ -326,7 +363,7 @@ class Road:
 
 
 def guidance(usual: int) -> Knob:
-    """The knob that both roads have; each has its own idea of how far is good."""
+    """The knob that all roads have; each has its own idea of how far is good."""
     return Knob("guidance", "G", "how far to exaggerate the caption: 0 forgets it, 1 is as learnt "
                                  f"(default {usual})")
 
@@ -344,4 +381,11 @@ ROADS = {                      # the first one is meant where none is named
                                      "learnt (default 1)"),
             Knob("top_k", "K", "choose among the K likeliest codes", 1, 10 ** 6, whole=True),
             Knob("top_p", "P", "choose among the likeliest codes that together reach the share P "
-                               "(default 0.9; 1 takes all)", 0.001, 1)))}
+                               "(default 0.9; 1 takes all)", 0.001, 1))),
+    "latent": Road(
+        "Stable Diffusion", "minidalle's Stable Diffusion", ("clip", "vae", "latent"),
+        Workshop.latent_road, latent.caption_to_picture, making_latent, seconds=0.02,
+        redraw=drawing_on, knobs=(
+            guidance(2),
+            Knob("negative", "TEXT", "what guidance shall push away from, in place of a picture "
+                                     "without caption", words=True)))}
