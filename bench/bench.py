@@ -100,7 +100,7 @@ class Untrained(Workshop):
         return RandomCodes(DvaeConfig(**{name: n for name, n in asked.items() if n}))
 
     def _stage(self, stage: str, config, build: Callable, batch: Callable,
-               taught_by=()) -> nn.Module:
+               taught_by=(), measure=None) -> nn.Module:
         """In place of training: build the model, resized, and keep how its batches are made."""
         if stage not in self.models:
             model = self.resized(build()).to(self.device).eval()
@@ -199,6 +199,9 @@ def stage(args, device, timed: Callable) -> dict:
 def uses(stage: str, model: nn.Module, batch) -> dict[str, Callable[[], object]]:
     """What the trained model of a stage does, with a batch like those of its training; of a stage
     that is not named here only the training is measured."""
+    if stage == "vae":
+        z = model.encode(batch)
+        return {"encode": lambda: model.encode(batch), "decode": lambda: model.decode(z)}
     if stage == "dvae":
         codes = model.encode(batch)
         return {"encode": lambda: model.encode(batch), "decode": lambda: model.decode(codes)}
@@ -211,7 +214,8 @@ def uses(stage: str, model: nn.Module, batch) -> dict[str, Callable[[], object]]
         "prior": lambda: model.sample(batch[0], batch[1]),
         "arprior": lambda: model.sample(batch[0], batch[1]),
         "decoder": lambda: model.sample(batch[1]),
-        "upsampler": lambda: model.sample(shrink(batch, model.config.small))}
+        "upsampler": lambda: model.sample(shrink(batch, model.config.small)),
+        "latent": lambda: model.sample(batch[1:])}
     return {"sample": work[stage]} if stage in work else {}
 
 

@@ -14,6 +14,12 @@ The road of DALL-E writes the picture after the caption, in an alphabet of its o
     codes (B, N)        --dvae------->  images (B, 3, H, W) in [-1, 1]     dvae.py
     several of them     --clip------->  the one that fits the caption best
 
+The road of Stable Diffusion draws something smaller than a picture, among the caption's words:
+
+    ids (B, T)          --clip------->  states of all tokens (B, T, D)     clip.py
+    states              --denoiser--->  latents (B, C, h, w)               latent.py
+    latents             --vae-------->  images (B, 3, H, W) in [-1, 1]     vae.py
+
 Under them lie transformer.py, unet.py and diffusion.py; data.py makes captioned pictures (pairs.py
 with two digits each), train.py trains, metrics.py measures. These files are the reading room.
 workshop/ makes trained roads of them, tables, pictures and the command line; course/ is what

@@ -25,6 +25,7 @@ from minidalle.clip import Clip
 from minidalle.diffusion import X0, Diffusion, cosine_schedule, fine_weight, middle_times, randn
 from minidalle.manipulate import fill
 from minidalle.tokenizer import Tokenizer
+from minidalle.transformer import MultiHeadAttention
 from minidalle.unclip import shrink
 from minidalle.unet import UNet, UNetConfig
 from minidalle.vae import Vae
@@ -67,18 +68,29 @@ class LatentConfig:
     width: int = 64
     widen: tuple[int, ...] = (1, 2)
     attend: tuple[bool, ...] = (True, True)    # to each other and to the words, at which sizes
+    asks: int = 8              # questions that are put to the words before anything is drawn
+    sketch: int = 8            # channels of the sketch that the answers lay beside z_t
     steps: int = 1000          # noise levels
     drop: float = 0.1          # share of captions dropped in training, for guidance
 
 
 class Denoiser(nn.Module):
-    """Words -> latent (B, C, h, w), by diffusion. It predicts x_0, as the decoder of unclip.py."""
+    """Words -> latent (B, C, h, w), by diffusion.
+
+    The words enter twice: in every block the places of the latent ask them, as in the paper, and a
+    few learnt questions ask them first, whose answers a linear layer turns into a rough sketch
+    beside the noisy latent. For the same reasons as in the decoder of unclip.py it predicts x_0 and
+    has a sketch: without it, the network needs several times as many steps.
+    """
 
     def __init__(self, config: LatentConfig):
         super().__init__()
         self.config = config
-        self.unet = UNet(UNetConfig(config.channels, config.channels, config.width, config.widen,
-                                    config.attend, context=config.words))
+        self.questions = nn.Parameter(torch.randn(1, config.asks, config.width))
+        self.ask = MultiHeadAttention(config.width, config.width // 32 or 1, config.words)
+        self.sketch = nn.Linear(config.asks * config.width, config.sketch * config.grid ** 2)
+        self.unet = UNet(UNetConfig(config.channels + config.sketch, config.channels, config.width,
+                                    config.widen, config.attend, context=config.words))
         self.diffusion = Diffusion(cosine_schedule(config.steps), X0)
 
     def forward(self, z_t: Tensor, t: Tensor, words: tuple[Tensor, ...],
@@ -90,7 +102,9 @@ class Denoiser(nn.Module):
             instead, also = other or no_words(words[:2])
             states = torch.where(keep[:, None, None], states, instead)      # (B, T, D)
             heard = torch.where(keep[:, None], heard, also)                 # (B, T)
-        return self.unet(z_t, t, context=states, keep=heard)
+        answers = self.ask(self.questions.expand(len(z_t), -1, -1), states, heard[:, None, None])
+        sketch = self.sketch(answers.flatten(1)).unflatten(1, (-1, *z_t.shape[2:]))  # (B, S, h, w)
+        return self.unet(torch.cat([z_t, sketch], dim=1), t, context=states, keep=heard)
 
     def loss(self, batch: tuple[Tensor, ...], generator: Generator | None = None) -> Tensor:
         """batch = latents (B, C, h, w), states (B, T, D) of their captions, heard (B, T)."""

@@ -50,12 +50,12 @@ def say(*words) -> tuple[int, str, str]:
 
 @pytest.fixture(scope="session")
 def smoke(tmp_path_factory) -> Smoke:
-    """`demo --budget smoke` in a fresh folder, and what it said; then the stages of DALL-E and the
-    other prior are trained there too. Only to be looked at: copy it."""
+    """`demo --budget smoke` in a fresh folder, and what it said; then the stages of the other roads
+    and the other prior are trained there too. Only to be looked at: copy it."""
     folder = tmp_path_factory.mktemp("smoke") / "runs"
     said, models = say("demo", "--out", folder), folder / "drawn-smoke-0"
     trained = {path.stem for path in models.glob("*.pt")}
-    say("train", "dalle", "arprior", "--out", folder)
+    say("train", "dalle", "arprior", "latent", "--out", folder)
     return Smoke(folder, models, *said, trained)
 
 

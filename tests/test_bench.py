@@ -56,6 +56,16 @@ def test_the_weights_in_the_textbook_count_are_those_of_the_model():
     assert bench.textbook(config, 1) == 3 * places * (weights + 3 * 2 * places * 16)
 
 
+@pytest.mark.parametrize("part, uses", [("prior", ["sample"]), ("vae", ["encode", "decode"]),
+                                        ("latent", ["sample"]), ("road-latent", [])])
+def test_a_stage_is_measured_in_training_and_in_what_it_is_for_and_a_road_in_its_pictures(
+        part, uses):
+    got = line(part, *"--width 32 --depth 1 --heads 1 --samples 2 --batch 2".split())
+    measured = ["sample"] if part == "road-latent" else ["batch", "train_step", *uses]
+    assert [name for name in got if name.endswith("_seconds")] == \
+        [*(f"{name}_seconds" for name in measured), "matmul_seconds"]
+
+
 def test_the_discrete_vae_and_the_second_road_are_measured():
     dvae = line("dvae", *"--width 16 --depth 1 --codes 8 --samples 2 --batch 2".split())
     assert dvae["config"]["codes"] == 8

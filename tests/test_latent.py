@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from minidalle.clip import Clip, ClipConfig, ConvTower
-from minidalle.diffusion import Diffusion, X0, cosine_schedule
+from minidalle.diffusion import X0, Diffusion, cosine_schedule
 from minidalle.latent import (
     STEPS,
     Denoiser,
@@ -136,7 +136,7 @@ def test_the_denoiser_in_training_drops_the_stated_share():
 
 @pytest.mark.parametrize("guidance", [1.0, 2.0, 5.0])
 def test_a_negative_caption_takes_the_place_of_none_in_guidance(guidance):
-    """By hand: from its own answer through that of the caption, and beyond; at 1 it is of no use."""
+    """By hand: from its answer through that of the caption, and beyond; at 1 it is of no use."""
     model, pro, z, t = denoiser(), words(), latents(), torch.tensor([3, 40])
     con = words(lengths=(2, 4))[0] - 1, words(lengths=(2, 4))[1]
     yes, no = model(z, t, pro), model(z, t, con)

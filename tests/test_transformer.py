@@ -315,6 +315,21 @@ def test_runs_under_autocast_close_to_float32():
     assert (half - model(x, keep, context=context)).abs().mean() < 0.05
 
 
+def test_in_bfloat16_with_gradients_a_cpu_takes_no_kernel_and_has_the_gradients_of_float32(
+        monkeypatch):
+    """The kernel's way back is slow there. Without gradients it is asked as ever."""
+    mask = torch.tensor([[True, False, True], [False] * 3])
+    exact = [torch.randn(2, 3, n, 4, requires_grad=True) for n in (2, 3, 3)]
+    attention(*exact, mask).sum().backward()
+    half = [x.detach().bfloat16().requires_grad_() for x in exact]
+    monkeypatch.setattr(F, "scaled_dot_product_attention", None)
+    attention(*half, mask).sum().backward()
+    for a, b in zip(exact, half, strict=True):
+        close(b.grad.float(), a.grad, atol=0.05, rtol=0.05)
+    with pytest.raises(TypeError):
+        attention(*(x.detach() for x in half), mask)
+
+
 def test_overfits_one_batch_of_a_copy_task():
     """4 random symbols, then the same again: from the fifth on, the next one can be known."""
     first = torch.randint(8, (16, 4))

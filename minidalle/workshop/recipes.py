@@ -53,7 +53,7 @@ FITS = {                       # what two CPU cores need; the gpu budget takes l
     "dvae": FitConfig(steps=1000, batch=64, lr=6e-3, decay=0.99),
     "dalle": FitConfig(steps=1000, batch=64, lr=2e-3, decay=0.99),
     "vae": FitConfig(steps=600, batch=64, lr=4e-3, decay=0.99, muon=True),
-    "latent": FitConfig(steps=2000, batch=64, lr=4e-3, decay=0.995, muon=True)}
+    "latent": FitConfig(steps=1000, batch=64, lr=4e-3, decay=0.995, muon=True)}
 PURPOSE = {
     "judge": "reads digit and colours off a picture, to measure with",
     "clip": "captions and pictures as vectors in one space",

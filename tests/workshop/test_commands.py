@@ -19,7 +19,7 @@ import pytest
 import torch
 from PIL import Image
 
-from minidalle import dalle, data, download, manipulate
+from minidalle import dalle, data, download, latent, manipulate
 from minidalle.checkpoint import FORMAT, read_checkpoint, write
 from minidalle.course.checks import listing
 from minidalle.course.commands import main
@@ -518,6 +518,51 @@ def test_a_picture_that_cannot_be_completed_is_told_before_any_training(
         error = capsys.readouterr().err
         assert says_one_sentence(error) and message in error
     assert not (tmp_path / "runs").exists()
+
+
+# ---- draw --from, --negative ----------------------------------------------------------------
+
+def test_what_starts_from_a_picture_is_that_of_the_function_redraw_and_the_file_stays(runs, given):
+    before = given[0].read_bytes()
+    assert call("draw", SEVEN, "--from", given[0], out=runs, scale=1, strength=0.4,
+                guidance=3) == 0
+    shop = Workshop(budget="smoke", folder=runs, device="cpu", say=lambda line: None)
+    image = latent.redraw(shop.latent_road(), as_tensor(given[0])[None], [SEVEN], 0.4, seeded(0),
+                          3.0)[0]
+    assert np.array_equal(pixels(runs / "draw.png"), to_pixels(image))
+    assert given[0].read_bytes() == before
+
+
+def test_a_negative_caption_is_that_of_caption_to_picture_without_its_unknown_words(runs):
+    assert call("draw", SEVEN, "--negative", "a Red elephant", out=runs, model="latent",
+                scale=1) == 0
+    shop = Workshop(budget="smoke", folder=runs, device="cpu", say=lambda line: None)
+    image = latent.caption_to_picture(shop.latent_road(), [SEVEN], seeded(0), negative="a red")[0]
+    assert np.array_equal(pixels(runs / "draw.png"), to_pixels(image))
+
+
+@pytest.mark.parametrize("words, said", [
+    (["--negative", "red"], "--negative is of no use to unclip; add --model latent, or leave"),
+    (["--strength", "0.5"], "--strength is of no use to unclip; add --model latent, or leave"),
+    (["--from", "x.png", "--model", "dalle"], "--from is of no use to dalle; add --model latent"),
+    (["--from", "x.png", "--complete", "x.png"], "--complete and --from are of no use to unclip"),
+    (["--strength", "0.5", "--model", "latent"], "add --from PICTURE, or leave it out"),
+    (["--from", "none.png"], "there is no file none.png"),
+    (["--negative", "\u732b", "--model", "latent"], "has no word of this world"),
+    (["--negative", "", "--model", "latent"], "has no word of this world"),
+    (["--negative", "red", "--model", "latent", "--guidance", "1"], "guidance above 1")])
+def test_what_cannot_start_or_push_is_told_in_one_sentence_before_anything_is_trained(
+        tmp_path, capsys, no_training, words, said):
+    assert call("draw", SEVEN, *words, "--train", out=tmp_path / "runs") == 2
+    error = capsys.readouterr().err
+    assert says_one_sentence(error) and said in error and not (tmp_path / "runs").exists()
+
+
+def test_the_picture_that_one_starts_from_is_never_written_over(runs, given, capsys):
+    assert main(["draw", SEVEN, "--from", str(given[0]), "--budget", "smoke", "--out",
+                 str(given[0])]) == 2
+    error = capsys.readouterr().err
+    assert says_one_sentence(error) and "written over the picture to start from" in error
 
 
 # ---- vary, blend, edit, inpaint -------------------------------------------------------------

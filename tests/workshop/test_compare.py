@@ -1,4 +1,4 @@
-"""Compare: both roads get the same captions, and its table, file and figure say the same."""
+"""Compare: all roads get the same captions, and its table, file and figure say the same."""
 import json
 
 import numpy as np
@@ -34,7 +34,7 @@ def shop(smoke) -> Workshop:
 def test_compare_writes_the_agreed_json_in_a_new_folder_and_a_large_picture(compared, result):
     assert compared.code == 0 and compared.trained == set()    # all were there
     assert {"roads", "samples", "seed", "data", "budget", "judge", "machine"} <= result.keys()
-    assert set(result["roads"]) == {"unclip", "dalle"}
+    assert list(result["roads"]) == list(ROADS)
     for road in result["roads"].values():
         assert {"fid", "fid_floor", "clip_score", "parameters", "seconds_to_train",
                 "seconds_for_64"} <= road.keys()
@@ -65,10 +65,10 @@ def test_each_road_is_its_own_score_and_the_judge_reads_the_same_real_pictures(s
         assert result["judge"] == alone["judge"]
 
 
-def test_both_roads_and_the_best_of_eight_draw_the_captions_that_they_are_asked_for(
+def test_all_roads_and_the_best_of_eight_draw_the_captions_that_they_are_asked_for(
         shop, tmp_path, monkeypatch):
-    """Noted as they are asked for: the two roads the same ones, in the figure too, and the best of
-    eight half as many."""
+    """Noted as they are asked for: the three roads the same ones, in the figure too, and the best
+    of eight half as many."""
     drawn = []
 
     def noting(workshop, paint, captions, seed, best_of=1):
@@ -79,8 +79,8 @@ def test_both_roads_and_the_best_of_eight_draw_the_captions_that_they_are_asked_
     monkeypatch.setattr(compare, "seconds_for", lambda workshop, paint, n: 1.0)
     monkeypatch.setattr(Figure, "savefig", lambda self, path, dpi: path.touch())
     line = compare.compare(shop, tmp_path / "x.png", tmp_path / "x.json", 10)
-    unclip, dalle, best, shown = drawn[:2], drawn[2:4], drawn[4:6], drawn[6:]
-    assert unclip == dalle and shown[0] == shown[1] and len(shown) == 2
+    unclip, dalle, latent, best, shown = drawn[:2], drawn[2:4], drawn[4:6], drawn[6:8], drawn[8:]
+    assert unclip == dalle == latent and shown == [shown[0]] * 3
     assert [(len(captions), n) for captions, n in best] == [(5, 8), (5, 8)]
     assert line["roads"]["dalle"]["best_of_8"]["samples"] == 5 and line["samples"] == 10
     assert len(unclip[0][0]) == 10 and shown[0][0][::4] == show_captions(shop.world)[0]
@@ -102,14 +102,13 @@ def test_the_table_on_the_screen_is_that_of_the_file(compared, result):
     assert table(result) in compared.out
     lines = [line.split() for line in table(result).splitlines()]
     for split in ("test", "unseen"):
-        for road in (result["roads"]["unclip"], result["roads"]["dalle"],
-                     result["roads"]["dalle"]["best_of_8"]):
+        for road in (*result["roads"].values(), result["roads"]["dalle"]["best_of_8"]):
             numbers = [f"{value:.3f}" for value in road[split].values()]
             assert numbers in [line[-4:] for line in lines]
     roads = result["roads"].values()
     for name, digits in (("fid", 3), ("clip_score", 3), ("seconds_for_64", 2)):
-        assert [f"{road[name]:.{digits}f}" for road in roads] in [line[-2:] for line in lines]
-    assert [f"{road['parameters'] / 1e6:.2f}" for road in roads] in [line[-2:] for line in lines]
+        assert [f"{road[name]:.{digits}f}" for road in roads] in [line[-3:] for line in lines]
+    assert [f"{road['parameters'] / 1e6:.2f}" for road in roads] in [line[-3:] for line in lines]
     assert max(map(len, table(result).splitlines())) <= 100
     assert f"(floor {result['roads']['unclip']['fid_floor']:.3f})" in table(result)
 
@@ -155,7 +154,7 @@ def page(monkeypatch):
         path.touch()
 
     def painter(self, model):
-        shades = torch.linspace(-1, 1, 40) * (1 if model == "unclip" else -0.5)
+        shades = torch.linspace(-1, 1, 40) * {"unclip": 1, "dalle": -0.5, "latent": 0.3}[model]
         return lambda captions, generator: shades[:, None, None, None].expand(-1, 3, 32, 32)
     monkeypatch.setattr(Figure, "savefig", noting)
     monkeypatch.setattr(Workshop, "painter", painter)
@@ -178,9 +177,9 @@ def test_figure_has_the_same_captions_in_rows_and_a_group_of_columns_for_each_ro
         assert 0 < box.x0 and box.x1 < page[0].bbox.width, i
         assert 0 < box.y0 and box.y1 < page[0].bbox.height, i
         assert not any(box.overlaps(other) for other in (words + pictures)[i + 1:]), i
-    assert len(pictures) == 80
+    assert len(pictures) == 120
     for row in range(10):
-        mine = pictures[4 * row:4 * row + 4] + pictures[40 + 4 * row:44 + 4 * row]
+        mine = [box for i in (0, 40, 80) for box in pictures[i + 4 * row:i + 4 * row + 4]]
         assert len({round(box.y0) for box in mine}) == 1
         assert [box.x0 for box in mine] == sorted(box.x0 for box in mine)
     images = [shop.painter(model)([], None) for model in ROADS]
@@ -197,6 +196,6 @@ def test_figure_frames_exactly_the_unseen_rows_and_says_the_finding(shop, result
     captions, unseen = show_captions(WORLDS["drawn"]())
     assert all(caption in texts for caption in captions)
     frames = [to_hex(axes.spines["left"].get_edgecolor()) for axes in page[0].axes]
-    assert [frame == RED for frame in frames] == [u for u in unseen for _ in range(4)] * 2
+    assert [frame == RED for frame in frames] == [u for u in unseen for _ in range(4)] * 3
     assert texts.count("unseen combination") == sum(unseen)
     assert all(share in texts[0] for share in ("99.2 %", "86.1 %", "93.1 %"))

@@ -202,7 +202,7 @@ def test_every_number_that_is_drawn_for_a_picture_is_its_own_bit_for_bit(
         return [drawn for seed, drawn in kept if seed == seeded_each(4, [7])[0].initial_seed()]
     alone = noise(["a red seven on blue"], [7])
     among = noise(["a pink 3 on black paper", "a red seven on blue", "white paper, a 0"], [1, 7, 0])
-    assert len(alone) == len(among) > 2
+    assert len(alone) == len(among) > 0
     assert all(torch.equal(a, b) for a, b in zip(alone, among, strict=True))
 
 

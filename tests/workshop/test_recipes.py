@@ -5,7 +5,7 @@ from dataclasses import asdict, replace
 import pytest
 import torch
 
-from minidalle import dalle, unclip
+from minidalle import dalle, latent, unclip
 from minidalle.ar_prior import ArPrior
 from minidalle.checkpoint import fingerprint, read_checkpoint
 from minidalle.data import Digits, is_unseen
@@ -183,6 +183,11 @@ def test_models_fit_together_as_one_road_and_are_done_learning(shop):
     assert other.dvae.config.size == shop.world.size and other.dalle.config.pad == 0
     assert (other.dalle.config.codes, other.dalle.config.grid, other.dalle.config.vocab) \
         == (other.dvae.config.codes, other.dvae.config.grid, road.tokenizer.vocab_size)
+    third = shop.latent_road()
+    assert [third.clip, third.vae, third.denoiser] == \
+        [shop.models[stage] for stage in ROADS["latent"].stages]
+    assert third.vae.config.size == shop.world.size
+    assert (third.denoiser.config.channels, *2 * [third.denoiser.config.grid]) == third.vae.shape
     for model in shop.models.values():
         assert not model.training and not any(p.requires_grad for p in model.parameters())
 
@@ -196,14 +201,28 @@ def test_dalle_learns_the_codes_of_the_very_dvae_that_paints_them(batches):
     assert torch.equal(codes, shop.dvae().encode(drawn.images)) and codes.shape == (16, 64)
 
 
+def test_the_denoiser_learns_latents_of_this_vae_and_the_words_of_this_clip(batches):
+    """The same batch, drawn again from the world and encoded by hand; the latents are draws of
+    their clouds."""
+    batches, shop = batches
+    g = seeded(5)
+    drawn = shop.world.batch(16, "train", g)
+    z, states, heard = batches["latent"](16, seeded(5))
+    assert torch.equal(z, shop.vae().encode(drawn.images, g)) and not z.requires_grad
+    ids = shop.tokenizer.batch(drawn.captions)
+    assert torch.equal(states, shop.clip().text_tower.states(ids)) and states.shape[:2] == ids.shape
+    assert torch.equal(heard, ids != shop.tokenizer.pad) and not states.requires_grad
+
+
 def test_the_schedules_of_the_dvae_end_with_its_training(shop):
     assert shop.dvae().config.steps == fit_config("dvae", "smoke").steps == 4
 
 
 @pytest.mark.parametrize("model, alone", [("unclip", unclip.caption_to_picture),
-                                          ("dalle", dalle.caption_to_picture)])
+                                          ("dalle", dalle.caption_to_picture),
+                                          ("latent", latent.caption_to_picture)])
 def test_a_painter_is_caption_to_picture_of_that_road_with_its_models_in_place(shop, model, alone):
-    road = shop.unclip() if model == "unclip" else shop.dalle_road()
+    road = {"unclip": shop.unclip, "dalle": shop.dalle_road, "latent": shop.latent_road}[model]()
     captions = ["a red seven on blue", "a pink 3 on black paper"]
     images = shop.painter(model)(captions, seeded(3), guidance=3.0)
     assert torch.equal(images, alone(road, captions, seeded(3), guidance=3.0))
@@ -215,7 +234,7 @@ def test_dalle_paints_without_any_clip_and_a_road_that_is_none_is_told(copied):
     shop.path("clip").unlink()
     shop.painter("dalle")(["a red seven on blue"], seeded(0))
     assert not shop.path("clip").exists()
-    with pytest.raises(ValueError, match="no road 'gan'; choose one of unclip, dalle"):
+    with pytest.raises(ValueError, match="no road 'gan'; choose one of unclip, dalle, latent"):
         shop.painter("gan")
 
 
@@ -279,6 +298,17 @@ def test_dalle_that_learned_from_another_dvae_is_refused_by_its_fingerprint(copi
         shop.dvae().book.view(-1)[0] += 1
     with pytest.raises(ValueError, match=rf"dalle.pt was made with taught_by_dvae = {old}, "):
         shop.dalle()
+
+
+@pytest.mark.parametrize("teacher", ["clip", "vae"])
+def test_a_denoiser_of_another_clip_or_vae_is_refused_by_its_fingerprint(copied, teacher):
+    shop = workshop(copied)
+    model = getattr(shop, teacher)()
+    old = fingerprint(model)
+    with torch.no_grad():
+        next(model.parameters()).add_(1)
+    with pytest.raises(ValueError, match=rf"latent.pt was made with taught_by_{teacher} = {old}, "):
+        shop.latent()
 
 
 def test_a_checkpoint_from_before_there_were_two_roads_still_loads(copied, monkeypatch):

@@ -34,7 +34,7 @@ TOY = Road("nobody", "a toy", ("clip",), Workshop.clip, toy_pictures, toy_making
 
 @pytest.fixture
 def toy(monkeypatch) -> None:
-    """The third road: this one entry is all that is done for it."""
+    """One road more: this one entry is all that is done for it."""
     monkeypatch.setitem(ROADS, "toy", TOY)
 
 
@@ -59,11 +59,11 @@ def test_the_help_names_a_new_road_its_stages_and_its_knobs(toy, capsys):
     said = " ".join(capsys.readouterr().out.split())
     assert "toy, that of nobody (stages clip)." in said
     assert "only with --model toy: --grey SHADE how bright the picture is" in said
-    assert "unclip (default) or dalle or toy" in said
+    assert "unclip (default) or dalle or latent or toy" in said
 
 
 def test_what_every_road_takes_is_said_of_all_and_what_some_take_of_those(monkeypatch, capsys):
-    """The same knob on two of three roads, another on all of them."""
+    """The same knob on two of four roads, another on all of them."""
     monkeypatch.setitem(ROADS, "toy", Road("nobody", "a toy", ("clip",), Workshop.clip,
                                            toy_pictures, toy_making, 0.001,
                                            (guidance(2), ROADS["dalle"].knobs[1])))
@@ -86,7 +86,8 @@ def test_draw_draws_along_a_new_road_and_its_knob_is_that_of_its_painter(toy, ru
     (["--grey", "1"], "--grey is of no use to unclip; add --model toy, or leave that out"),
     (["--model", "toy", "--top-k", "3"],
      "--top-k is of no use to toy; add --model dalle, or leave that out"),
-    (["--model", "toy", "--guidance", "3"], "of no use to toy; add --model unclip or dalle, or"),
+    (["--model", "toy", "--guidance", "3"],
+     "of no use to toy; add --model unclip or dalle or latent, or"),
     (["--grey", "1", "--top-p", "1"], "--grey and --top-p are of no use to unclip; leave that out"),
     (["--grey", "2"], "'2' is not a number from -1 to 1")])
 def test_a_knob_of_another_road_is_told_with_the_roads_that_have_it(toy, runs, capsys, words, said):
@@ -127,19 +128,20 @@ def test_compare_puts_a_new_road_beside_the_others_in_table_file_and_figure(
     monkeypatch.setattr(compare, "SAMPLES", {"smoke": 4})
     assert call("compare", out=runs) == 0
     result, said = json.loads((runs / "compare.json").read_text()), capsys.readouterr().out
-    assert list(result["roads"]) == ["unclip", "dalle", "toy"]
+    assert list(result["roads"]) == ["unclip", "dalle", "latent", "toy"]
     lines = [" ".join(line.split()) for line in said.splitlines()]
-    assert "unclip dalle toy" in lines and "captions along unclip, dalle and toy" in said
+    assert "unclip dalle latent toy" in lines
+    assert "captions along unclip, dalle, latent and toy" in said
     toys = result["roads"]["toy"]
     for label, row in (("toy", toys), ("toy, best of 2 by CLIP", toys["best_of_2"])):
         for split in ("test", "unseen"):
             assert " ".join([label, *(f"{v:.3f}" for v in row[split].values())]) in lines
-    assert "CLIP is part of unclip, dalle and toy, in parameters" in said
+    assert "CLIP is part of unclip, dalle, latent and toy, in parameters" in said
     assert "4 pictures a row (best of 8: 4, best of 2: 4), seed 0" in said
-    assert len(pages[0].axes) == 3 * 40 and "toy" in pages[0].texts[0].get_text()
+    assert len(pages[0].axes) == 4 * 40 and "toy" in pages[0].texts[0].get_text()
 
 
-@pytest.mark.parametrize("number", [1, 2, 3, 5])
+@pytest.mark.parametrize("number", [1, 2, 3, 4, 6])
 def test_the_comparison_of_any_number_of_roads_is_a_figure_in_which_no_text_is_cut_or_covered(
         smoke, monkeypatch, tmp_path, number):
     """By the boxes of the texts, with numbers as long as they get."""
@@ -148,7 +150,7 @@ def test_the_comparison_of_any_number_of_roads_is_a_figure_in_which_no_text_is_c
                         or path.touch())
     monkeypatch.setattr(Workshop, "painter", lambda self, model: lambda captions, generator:
                         torch.zeros(len(captions), 3, 32, 32))
-    for i in range(3, number + 1):
+    for i in range(len(ROADS), number):
         monkeypatch.setitem(ROADS, f"toy{i}", TOY)
     line = {"test": {"all": 1.0}, "unseen": {"all": 1.0}, "seconds_for_64": 10.0, "samples": 10_000}
     names = list(ROADS)[:number]
