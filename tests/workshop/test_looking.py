@@ -32,10 +32,13 @@ def vector(sentence: str, grammar=GRAMMAR) -> torch.Tensor:
 @pytest.fixture(scope="module")
 def shop():
     """Its CLIP reads a caption by the grammar, and of a picture takes the pixels for its vector:
-    two sentences that differ in k of three factors have a likeness of 1 - k / 3."""
+    of two sentences that differ in k of three factors the cosine is 1 - k / 3, and with its scale
+    of 30 the logit is 30 - 10 k."""
     words = Tokenizer.train(GRAMMAR.texts(), plain=True)
-    clip = SimpleNamespace(encode_image=lambda images: images[:, 0, 0, :26], encode_text=lambda ids:
-                           torch.stack([vector(words.decode(row.tolist())) for row in ids]))
+
+    def clip(images, ids):
+        texts = torch.stack([vector(words.decode(row.tolist())) for row in ids])
+        return 30 * images[:, 0, 0] @ texts.mT
     return SimpleNamespace(world=SimpleNamespace(grammar=GRAMMAR), tokenizer=words,
                            clip=lambda: clip)
 
@@ -60,10 +63,10 @@ def test_near_a_sentence_are_all_that_differ_in_one_factor_and_could_be_seen():
     assert changed == [0] + 21 * [1] and not any(hidden(text, GRAMMAR) for text in texts)
 
 
-def test_lead_is_a_third_for_each_factor_by_hand(shop):
-    """A picture of the sentence leads by 1/3; one of another digit trails by 1/3."""
+def test_lead_is_ten_nats_for_each_factor_by_hand(shop):
+    """A picture of the sentence leads by 10; one of another digit trails by 10."""
     images = torch.stack([picture(vector(text)) for text in (SEVEN, NINE)])
-    torch.testing.assert_close(lead(shop, images, SEVEN), torch.tensor([1 / 3, -1 / 3]))
+    torch.testing.assert_close(lead(shop, images, SEVEN), torch.tensor([10.0, -10.0]))
 
 
 @pytest.mark.parametrize("text", [SEVEN, NINE, "a green two on white", "a blue zero on red"])
@@ -79,19 +82,19 @@ def test_a_wrong_before_is_told_with_what_is_there_and_a_right_one_is_not(shop):
 
 
 @pytest.mark.parametrize("share, told", [
-    (0.5 + 1.4 * WRONG, False), (0.5 + 1.6 * WRONG, True)])
+    (0.5 + 0.045 * WRONG, False), (0.5 + 0.055 * WRONG, True)])
 def test_only_a_before_that_is_surely_wrong_is_told(shop, share, told):
-    """share of the way from seven to nine: nine leads by (2 share - 1) / 3."""
+    """share of the way from seven to nine: nine leads by 10 (2 share - 1)."""
     image = picture((1 - share) * vector(SEVEN) + share * vector(NINE))
     assert bool(wrong_before(shop, image, SEVEN, "x.png")) == told
 
 
 def test_the_first_strength_at_which_the_wanted_is_surely_read_is_marked(shop):
-    """At 0.5 seven and nine are equal, from 0.65 on nine leads by 0.3 / 3, as is asked for."""
-    strengths = [0.2, 0.4, 0.5 + 1.4 * SAID, 0.5 + 1.6 * SAID, 0.8]
+    """At 0.5 seven and nine are equal; at 0.5 + x nine leads by 20 x."""
+    strengths = [0.2, 0.4, 0.5 + 0.045 * SAID, 0.5 + 0.055 * SAID, 0.8]
     images = torch.stack([picture((1 - s) * vector(SEVEN) + s * vector(NINE)) for s in strengths])
     assert right_strength(shop, images, NINE, strengths) == \
-        f"from strength 0.66 on (picture 4) CLIP reads {NINE!r}"
+        f"from strength 0.62 on (picture 4) CLIP reads {NINE!r}"
     few = right_strength(shop, images[:3], NINE, strengths[:3])
     assert few == f"CLIP reads {NINE!r} off none of them; try a larger --strength"
     assert right_strength(shop, images[:1], NINE, [1.0]).endswith("off none of them")
