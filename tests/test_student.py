@@ -200,6 +200,15 @@ def test_lab_leaves_work_as_it_is_says_so_and_brings_what_is_new(student, lab):
     assert (lab.out / "mine.ipynb").read_text() == work
 
 
+def test_the_page_to_start_from_follows_the_lessons_though_jupyter_has_saved_it(student, lab):
+    lab()
+    page = lab.out / "start_here.ipynb"
+    page.write_text(page.read_text().replace('"nbformat_minor": 5', '"nbformat_minor": 4'))
+    lesson(student.LESSONS, [new_markdown_cell("# 99. More: what else?")], "99_more.ipynb")
+    lab()
+    assert "[99_more](99_more.ipynb) | What else? |" in page.read_text()
+
+
 def test_lab_opens_what_was_handed_out_where_the_lessons_were_not(student, lab, monkeypatch):
     lab()
     before = {file.name: file.read_bytes() for file in lab.out.glob("*.ipynb")}

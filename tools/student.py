@@ -87,9 +87,7 @@ def lab(out: Path) -> None:
     if not copies:
         raise ValueError(f"there is no notebook in {LESSONS}, nor in {out}; take one of them from "
                          "whoever gave you the course")
-    start = {out / START: start_page(copies)}
-    if not any(holds_work(target, text, digests(out)) for target, text in start.items()):
-        put(start, out)
+    save(out / START, start_page(copies).encode())     # always: to open it may be to change it
     print(f"your copies of the lessons, without solutions, are in {out}")
     if changed:
         print(f"as you left them: {', '.join(target.name for target in changed)} (to begin one "
