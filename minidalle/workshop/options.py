@@ -265,8 +265,19 @@ def add_knobs(draw: argparse.ArgumentParser) -> None:
             continue
         knob = knobs[name]
         groups[able].add_argument(
-            f"--{name.replace('_', '-')}", metavar=knob.letter, help=knob.help,
+            f"--{name.replace('_', '-')}", metavar=knob.letter, help=knob.help + usually(name),
             type=str if knob.words else (whole if knob.whole else number)(knob.least, knob.most))
+
+
+def usually(name: str) -> str:
+    """What a knob is if it is left alone, where that differs from road to road."""
+    usual: dict[float, list[str]] = {}
+    for model, road in ROADS.items():
+        for knob in road.knobs:
+            if knob.name == name and knob.usual is not None:
+                usual.setdefault(knob.usual, []).append(model)
+    said = "; ".join(f"{value:g} with {', '.join(models)}" for value, models in usual.items())
+    return f" (default {said})" if said else ""
 
 
 def whole(least: int, most: int) -> Callable[[str], int]:

@@ -332,6 +332,7 @@ class Knob:
     most: float = 100
     whole: bool = False        # only whole numbers
     words: bool = False        # no number at all, but words
+    usual: float | None = None     # what the road takes, where not all take the same
 
 
 @dataclass(frozen=True)
@@ -364,8 +365,8 @@ class Road:
 
 def guidance(usual: int) -> Knob:
     """The knob that all roads have; each has its own idea of how far is good."""
-    return Knob("guidance", "G", "how far to exaggerate the caption: 0 forgets it, 1 is as learnt "
-                                 f"(default {usual})")
+    return Knob("guidance", "G", "how far to exaggerate the caption: 0 forgets it, 1 is as learnt",
+                usual=usual)
 
 
 ROADS = {                      # the first one is meant where none is named

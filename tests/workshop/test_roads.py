@@ -1,5 +1,6 @@
 """Roads: one entry, and a new one stands in every command, table, figure and help."""
 import importlib.util
+import inspect
 import json
 import re
 from pathlib import Path
@@ -73,6 +74,18 @@ def test_what_every_road_takes_is_said_of_all_and_what_some_take_of_those(monkey
     assert "\n  --guidance G" in options and "\n  --temperature" not in options
     assert groups[0].startswith("only with --model dalle or toy:\n  --temperature T")
     assert groups[1].startswith("only with --model dalle:\n  --top-k K")
+
+
+def test_what_the_help_says_of_guidance_is_what_each_road_takes_when_it_is_left_alone(capsys):
+    """As their painters' signatures have it."""
+    with pytest.raises(SystemExit):
+        main(["draw", "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    said = re.search(r"1 is as learnt \(default (.*?)\)", text)[1]
+    told = {model: float(part.split(" with ")[0]) for part in said.split("; ")
+            for model in part.split(" with ")[1].split(", ")}
+    assert told == {model: inspect.signature(road.paint).parameters["guidance"].default
+                    for model, road in ROADS.items()}
 
 
 def test_draw_draws_along_a_new_road_and_its_knob_is_that_of_its_painter(toy, runs):
