@@ -138,6 +138,13 @@ def test_every_stored_picture_says_in_words_what_it_shows(notebook):
     assert len(set(words)) == len(words)               # and no two of them the same
 
 
+def test_text_in_figures_has_at_least_9_points_and_no_lesson_shrinks_its_figures(notebook):
+    """At 100 dots an inch; at 72, as one lesson had it, 9 points are read as 7."""
+    lines = "\n".join(cell.source for cell in code(notebook))
+    assert "figure.dpi" not in lines
+    assert all(int(size) >= 9 for size in re.findall(r"(?:font|label)_?size[=(]+(\d+)", lines))
+
+
 def test_no_figure_is_shown_without_words(notebook):
     assert not any("plt.show()" in cell.source for cell in code(notebook))
 

@@ -179,7 +179,8 @@ def show(images: Tensor, captions: list[str] | None = None, columns: int = 8, ti
     rows, captions = -(-len(images) // columns), captions or []
     lines = [max((caption.count("\n") + bool(caption) for caption in captions[i:i + columns]),
                  default=0) for i in range(0, rows * columns, columns)]
-    high = side * rows + 0.17 * sum(lines) + 0.28 * (title.count("\n") + bool(title))
+    high = side * rows + sum(0.16 * n + 0.05 * bool(n) for n in lines)     # in inches
+    high += 0.28 * (title.count("\n") + bool(title))
     figure, grid = plt.subplots(rows, columns, squeeze=False, figsize=(side * columns, high))
     for i, axes in enumerate(grid.flat):
         axes.set(xticks=[], yticks=[])

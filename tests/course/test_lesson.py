@@ -159,9 +159,10 @@ def test_map_and_show_draw_without_a_screen_and_say_what_is_to_be_seen(here, see
 
 
 def test_a_row_of_pictures_without_captions_takes_no_room_for_them_by_hand(seen):
-    """Two rows of side 1 under a title of one line; each line of captions is 0.17 high."""
-    for captions, high in ((["a\nb", "c"], 0.34), (["", "", "d"], 0.17), (None, 0),
-                           (["a"] * 4, 0.34)):
+    """Two rows of side 1 under a title of one line; a row of captions takes 0.05,
+    and 0.16 for each of its lines."""
+    for captions, high in ((["a\nb", "c"], 0.37), (["", "", "d"], 0.21), (None, 0),
+                           (["a"] * 4, 0.42)):
         show(torch.zeros(4, 3, 8, 8), captions, columns=2, title="Letters", side=1)
         assert seen[-1][0].get_size_inches().tolist() == pytest.approx([2, 2 + 0.28 + high])
 
