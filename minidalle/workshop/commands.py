@@ -299,8 +299,9 @@ def check_record(args) -> None:
 
 def choose_model(args) -> None:
     """The road that is meant, and nothing asked of it that it does not have."""
+    # subtle: edit has a --strength too, and that is another one
     given = {name for road in ROADS.values() for name in road.options
-             if getattr(args, name, None) is not None}
+             if getattr(args, name, None) is not None and args.command == "draw"}
     starting = {"complete", "from"} & given    # which chooses the road that can
     args.model = getattr(args, "model", None) or (roads_with(starting) or list(ROADS))[0]
     if useless := sorted(given - set(ROADS[args.model].options)):
