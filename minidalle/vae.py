@@ -16,18 +16,19 @@ left out    what makes large ones sharp: perceptual and adversarial losses, atte
             sigma (Rybkin et al. 2020, arXiv:2006.13202); covariances within the cloud
 """
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Generator, Tensor, nn
 
-from minidalle.dvae import decoder, encoder
+from minidalle.dvae import decoder, encoder, widths
 
 
 @dataclass(frozen=True)
 class VaeConfig:
     size: int = 32             # H = W of the pictures
-    grid: int = 8              # h = w of the latent; 4 to generate: each entry sees all places
+    grid: int = 8              # h = w of the latent; 1 to generate: a vector, and no two places
+                               # that would have to agree
     channels: int = 4          # C; grid * grid * C numbers for a picture
     width: int = 64            # D, of both networks
     depth: int = 2             # residual blocks on each side, at the size of the grid
@@ -75,9 +76,8 @@ def bits_per_dimension(elbo: Tensor, dimensions: int) -> Tensor:
 
 
 def check_config(config: VaeConfig) -> None:
-    for name, right, wanted in (("grid", config.grid > 1, "2 or more: of a single place a norm "
-                                 "over groups of channels leaves little but signs"),
-                                ("channels", config.channels >= 1, "a whole number from 1 on"),
+    widths(config.size, config.grid, config.width)         # it says what is wrong with the sizes
+    for name, right, wanted in (("channels", config.channels >= 1, "a whole number from 1 on"),
                                 ("beta", config.beta >= 0, "a number from 0 on"),
                                 ("sigma", config.sigma > 0, "a number above 0")):
         if not right:
@@ -92,9 +92,15 @@ class Vae(nn.Module):
         super().__init__()
         check_config(config)
         self.config = config
-        self.encoder = encoder(config, 2 * config.channels)
-        self.decoder = nn.Sequential(nn.Conv2d(config.channels, config.width, 1),
-                                     *decoder(config, channels=3))
+        C, D = config.channels, config.width
+        # subtle: the networks stop at 4 x 4: of a single place their norms would leave but signs
+        inner = replace(config, grid=max(config.grid, 4))
+        k = inner.grid // config.grid
+        self.encoder = encoder(inner, 2 * C if k == 1 else D)
+        self.decoder = nn.Sequential(nn.Conv2d(C, D, 1), *decoder(inner, channels=3))
+        if k > 1:              # k x k places become one entry of the latent, and back
+            self.encoder.append(nn.Conv2d(D, 2 * C, k, stride=k))
+            self.decoder[0] = nn.ConvTranspose2d(C, D, k, stride=k)
         self.to(memory_format=torch.channels_last)
         self.register_buffer("scale", torch.ones(()))
 

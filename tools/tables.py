@@ -93,6 +93,7 @@ PAPERS = {                     # the idea each lesson is about, and where it com
     "04_clip": "contrastive learning ([2103.00020](https://arxiv.org/abs/2103.00020))",
     "05_metrics": "FID ([1706.08500](https://arxiv.org/abs/1706.08500)), precision and recall "
                   "([1904.06991](https://arxiv.org/abs/1904.06991))",
+    "06_vae": "the VAE ([1312.6114](https://arxiv.org/abs/1312.6114))",
     "07_dvae": "discrete codes ([1611.01144](https://arxiv.org/abs/1611.01144), "
                "[1711.00937](https://arxiv.org/abs/1711.00937))",
     "08_dalle": "DALL-E ([2102.12092](https://arxiv.org/abs/2102.12092))",

@@ -32,6 +32,7 @@ FIGURES = {"figure.dpi": 100, "figure.figsize": (7, 3), "figure.constrained_layo
            "lines.linewidth": 1.8, "savefig.facecolor": "white"}
 ROWS = {                       # the map: rows of lessons, from caption to picture
     "what all roads share": ("01_data", "02_tokenizer", "03_transformer", "04_clip", "05_metrics"),
+    "the latent road": ("06_vae",),
     "the road of DALL-E": ("07_dvae", "08_dalle"),
     "the road of DALL-E 2": ("10_diffusion", "11_unet", "12_prior", "13_unclip")}
 
@@ -81,11 +82,12 @@ class Lesson:
 
     def map(self) -> None:
         """Draw the map of the course, with the mark on this lesson."""
-        axes = plt.figure(figsize=(8.5, 1.6), layout="none").add_axes((0, 0, 1, 1))
-        axes.set(xlim=(0, 8.5), ylim=(0, 1.6))
+        high = 0.1 + 0.5 * len(ROWS)
+        axes = plt.figure(figsize=(8.5, high), layout="none").add_axes((0, 0, 1, 1))
+        axes.set(xlim=(0, 8.5), ylim=(0, high))
         axes.axis("off")
         for row, (label, names) in enumerate(ROWS.items()):
-            y = 1.3 - 0.5 * row
+            y = high - 0.3 - 0.5 * row
             axes.text(0.05, y, label, va="center", fontsize=9, color="0.35")
             for i, name in enumerate(names):
                 here = name == self.name
@@ -99,7 +101,7 @@ class Lesson:
                                   arrowprops={"arrowstyle": "->", "color": "0.6"})
         rows = "; ".join(f"{label}: {', '.join(names)}" for label, names in ROWS.items())
         if missing := to_come():
-            axes.text(8.43, 0.8, missing, ha="right", va="center", fontsize=9, color="0.35")
+            axes.text(8.43, high - 0.8, missing, ha="right", va="center", fontsize=9, color="0.35")
         inside = any(self.name in names for names in ROWS.values())
         mark = f", with the mark on {self.name}" * inside
         see(f"The map of the course{mark}. {rows}. {missing}".rstrip())

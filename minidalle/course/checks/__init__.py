@@ -94,8 +94,10 @@ def exercises() -> tuple[Exercise, ...]:
         transformer,
         unclip,
         unet,
+        vae,
     )
     banks = (map, data, tokenizer, transformer, clip, metrics,          # what all roads share
+             vae,                                                       # the latent road
              dvae, dalle,                                               # the road of DALL-E
              diffusion, unet, prior, unclip)                            # the road of DALL-E 2
     return tuple(exercise for bank in banks for exercise in bank.EXERCISES)

@@ -16,6 +16,7 @@ import styles_dvae
 import styles_prior
 import styles_unclip
 import styles_unet
+import styles_vae
 import torch
 from asking import calls
 from torch import Tensor
@@ -32,7 +33,7 @@ from minidalle.transformer import MultiHeadAttention
 EXERCISES = checks.exercises()
 SEEDS = range(10)
 LESSONS = ("00_map", "01_data", "02_tokenizer", "03_transformer", "04_clip", "05_metrics",
-           "07_dvae", "08_dalle", "10_diffusion", "11_unet", "12_prior", "13_unclip")
+           "06_vae", "07_dvae", "08_dalle", "10_diffusion", "11_unet", "12_prior", "13_unclip")
 each = pytest.mark.parametrize("exercise", EXERCISES, ids=lambda exercise: exercise.name)
 each_mistake = pytest.mark.parametrize(
     "exercise, mistake", [(one, mistake) for one in EXERCISES for mistake in one.mistakes],
@@ -249,6 +250,7 @@ OTHER_STYLE = {
                                               for a in ids.tolist()]),
     "clip.loss_with_repeats": loss_with_repeats,
     "clip.zero_shot": lambda images, texts, s: softmax(s * dots(images, texts)),
+    **styles_vae.OTHER_STYLE,
     **styles_dvae.OTHER_STYLE,
     **styles_dalle.OTHER_STYLE,
     **styles_diffusion.OTHER_STYLE,
