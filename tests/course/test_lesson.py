@@ -9,6 +9,7 @@ import matplotlib.pyplot as plt
 import numpy
 import pytest
 import torch
+from matplotlib.colors import to_rgb
 from PIL import Image
 from torch import nn
 
@@ -105,6 +106,15 @@ def test_a_lesson_says_how_long_it_takes_only_if_that_was_measured(here, capsys,
     monkeypatch.setenv("MINIDALLE_QUIET", "1")
     Lesson("03_transformer")
     assert "min" not in capsys.readouterr().out.removeprefix("03_transformer")
+
+
+@pytest.mark.parametrize("name", ["BLUE", "RED", "GOLD", "GREY"])
+def test_colours_stand_out_from_white_as_text_must(name):
+    """The contrast of WCAG 2, by its formula: 4.5 or more; and 100 dots an inch or more."""
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4
+              for c in to_rgb(getattr(lessons, name))]
+    light = sum(share * c for share, c in zip((0.2126, 0.7152, 0.0722), linear))
+    assert 1.05 / (light + 0.05) >= 4.5 and lessons.FIGURES["figure.dpi"] >= 100
 
 
 @pytest.mark.parametrize("names, said", [
