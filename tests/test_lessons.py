@@ -104,6 +104,12 @@ def test_checked_cells_have_no_widget(notebook):
         assert not ("NBVAL_CHECK_OUTPUT" in cell.source and "interact" in cell.source)
 
 
+def test_no_control_is_a_menu(notebook):
+    """JupyterLab takes its arrow keys to walk from cell to cell; a SelectionSlider keeps them."""
+    for cell in code(notebook):
+        assert not re.search(r"interact\([^;]*=\s*(list\(|\[|\{|\()|Dropdown|Select\(", cell.source)
+
+
 # ---- the stored outputs ----
 
 def test_outputs_come_from_one_run_from_top_to_bottom(notebook):
