@@ -162,6 +162,8 @@ def test_map_and_show_draw_without_a_screen_and_say_what_is_to_be_seen(here, see
     assert any(text.get_text() == "03 transformer" and text.get_color() == "white"
                for text in map_.axes[0].texts)
     assert "mark on 03_transformer" in words and "07_dvae, 08_dalle" in words
+    low, high = map_.axes[0].get_ylim()
+    assert all(low < box.get_y() < box.get_y() + 0.34 < high for box in map_.axes[0].patches)
     assert [one.get_title() for one in pictures.axes] == ["a", "b", "c", "d", "e", ""]
     assert len(pictures.axes[4].images) == 1 and not pictures.axes[5].images
     assert letters == "Letters. a, b, c, d, e"
