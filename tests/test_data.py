@@ -1,9 +1,11 @@
 """Captioned pictures: captions and factors are inverse, splits are disjoint, colours are right."""
 import math
+from functools import partial
 
 import pytest
 import torch
 
+from minidalle import data
 from minidalle.data import (
     CIFAR_TEMPLATES,
     CLASSES,
@@ -166,6 +168,36 @@ def test_each_value_and_each_pair_of_colours_is_still_trained_on(world):
     assert len({tuple(row) for row in train[:, 1:].tolist()}) == 8 * 7
     assert len({tuple(row) for row in train[:, :2].tolist()}) == 10 * 8
     assert all(train[:, 0].eq(d).any() for d in range(10))
+
+
+def spread(turn: float, shear: float, wide: float, high: float) -> torch.Tensor:
+    """Centre and covariance (x, x), (y, y), (x, y) of a nought drawn with these four draws."""
+    mask = data._draw("DejaVuSans", 0, torch.tensor([turn, shear, wide, high])).double()
+    y, x = torch.meshgrid(*[torch.arange(28.0) - 13.5] * 2, indexing="ij")
+    x, y = x - (x * mask).sum() / mask.sum(), y - (y * mask).sum() / mask.sum()
+    return torch.stack([(mask * term).sum() / mask.sum() for term in (x * x, y * y, x * y)])
+
+
+def test_a_digit_is_turned_sheared_and_stretched_by_its_draws_as_covariances_say():
+    """Stretched by a tenth, lengths grow by it and squares by 1.1 ** 2; a turn of 0.15 radians mixes
+    the axes; a slope of 0.15 moves x by that share of y. The nought stands upright."""
+    x, y, mixed = spread(0, 0, 0, 0).tolist()
+    assert abs(mixed) < 0.01
+    for sign in (1, -1):
+        stretch, slope = (1 + 0.1 * sign) ** 2, 0.15 * sign
+        turned = (x - y) * math.sin(slope) * math.cos(slope)
+        close = partial(torch.testing.assert_close, rtol=0.01, atol=0.03, check_dtype=False)
+        close(spread(0, 0, sign, 0), torch.tensor([x * stretch, y, 0]))
+        close(spread(0, 0, 0, sign), torch.tensor([x, y * stretch, 0]))
+        close(spread(sign, 0, 0, 0)[2], torch.tensor(turned))
+        close(spread(0, sign, 0, 0), torch.tensor([x + slope ** 2 * y, y, -slope * y]))
+
+
+def test_a_digit_keeps_its_place_however_it_is_turned_and_stretched():
+    y, x = torch.meshgrid(*[torch.arange(28.0) - 13.5] * 2, indexing="ij")
+    for draws in torch.tensor([[1.0, 1, 1, 1], [-1, 1, -1, 1], [0, 0, 0, 0]]):
+        mask = data._draw("DejaVuSans", 0, draws).double()
+        assert max(abs((mask * axis).sum() / mask.sum()) for axis in (x, y)) < 0.15
 
 
 def test_no_test_mask_is_a_train_mask():

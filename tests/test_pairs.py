@@ -116,6 +116,15 @@ def test_what_is_unseen_is_unseen_with_its_inks_exchanged_and_in_the_mirror(worl
     assert is_unseen_pair(unseen[:, [2, 3, 0, 1, 4]]).all()
 
 
+def test_the_rule_of_pairs_is_that_of_its_docstring_for_one_pair_and_for_tables_of_them():
+    """Both digits and both inks: 3 + 2 + 4 + 1 is ten, whatever the paper. (..., 5) -> (...)"""
+    one = torch.tensor([3, 2, 4, 1, 7])
+    other = torch.tensor([3, 2, 4, 2, 7])
+    assert is_unseen_pair(one).item() and not is_unseen_pair(other).item()
+    table = torch.stack([one, other, one]).expand(2, 3, 5)
+    assert is_unseen_pair(table).tolist() == [[True, False, True]] * 2
+
+
 # ---- pictures -------------------------------------------------------------------------------
 
 def bars(split: str):
