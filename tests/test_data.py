@@ -179,14 +179,14 @@ def spread(turn: float, shear: float, wide: float, high: float) -> torch.Tensor:
 
 
 def test_a_digit_is_turned_sheared_and_stretched_by_its_draws_as_covariances_say():
-    """Stretched by a tenth, lengths grow by it and squares by 1.1 ** 2; a turn of 0.15 radians mixes
-    the axes; a slope of 0.15 moves x by that share of y. The nought stands upright."""
+    """Stretched by a tenth, lengths grow by it and squares by 1.1 ** 2; 0.15 radians mix the axes;
+    a slope of 0.15 moves x by that share of y. The nought stands upright."""
     x, y, mixed = spread(0, 0, 0, 0).tolist()
     assert abs(mixed) < 0.01
     for sign in (1, -1):
         stretch, slope = (1 + 0.1 * sign) ** 2, 0.15 * sign
         turned = (x - y) * math.sin(slope) * math.cos(slope)
-        close = partial(torch.testing.assert_close, rtol=0.01, atol=0.03, check_dtype=False)
+        close = partial(torch.testing.assert_close, check_dtype=False, rtol=0.01, atol=0.03)
         close(spread(0, 0, sign, 0), torch.tensor([x * stretch, y, 0]))
         close(spread(0, 0, 0, sign), torch.tensor([x, y * stretch, 0]))
         close(spread(sign, 0, 0, 0)[2], torch.tensor(turned))
