@@ -156,7 +156,7 @@ def caption_to_picture(road: LatentRoad, captions: list[str],
 
 
 @torch.no_grad()
-def redraw(road: LatentRoad, images: Tensor, captions: list[str], strength: float = 0.7,
+def redraw(road: LatentRoad, images: Tensor, captions: list[str], strength: float = 0.8,
            generator: Generator | list[Generator] | None = None, guidance: float = GUIDANCE,
            negative: str | None = None) -> Tensor:
     """images (B, 3, H, W), drawn on from a noisy latent so that the B captions hold ("img2img").

@@ -139,16 +139,13 @@ def painter(args, workshop, picture: Path) -> Callable[[], Callable]:
 
 
 def check_pushing(args, workshop) -> None:
-    """A negative caption needs known words, and guidance that pushes."""
+    """A negative caption is one like any other, and needs guidance that pushes."""
     if args.negative is None:
         return
-    if not workshop.world.grammar.known_words(args.negative).strip(" ,"):
-        raise ValueError(f"--negative {short(args.negative, 60)!r} has no word of this world; "
-                         "write one, for example \"red\"")
     if args.guidance is not None and args.guidance <= 1:
         raise ValueError(f"--negative is pushed away from by guidance above 1, and --guidance is "
                          f"{args.guidance:g}; take 2, or leave one of them out")
-    args.negative = workshop.world.grammar.known_words(args.negative)
+    [args.negative] = known(workshop, args.negative)
 
 
 def run_vary(args, workshop, picture: Path) -> None:

@@ -310,4 +310,4 @@ FROM_PICTURES = {              # what begins with a picture that is there
     "from": dict(type=Path, metavar="FILE", help="start from this square picture, made noisy"),
     "strength": dict(type=number(0, 1), metavar="S",
                      help="how noisy, with --from: 0 keeps the picture, 1 forgets it "
-                          "(default 0.7)")}
+                          "(default 0.8)")}

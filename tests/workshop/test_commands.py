@@ -549,7 +549,7 @@ def test_a_negative_caption_is_that_of_caption_to_picture_without_its_unknown_wo
     (["--strength", "0.5", "--model", "latent"], "add --from PICTURE, or leave it out"),
     (["--from", "none.png"], "there is no file none.png"),
     (["--negative", "\u732b", "--model", "latent"], "has no word of this world"),
-    (["--negative", "", "--model", "latent"], "has no word of this world"),
+    (["--negative", "", "--model", "latent"], "a caption is empty"),
     (["--negative", "red", "--model", "latent", "--guidance", "1"], "guidance above 1")])
 def test_what_cannot_start_or_push_is_told_in_one_sentence_before_anything_is_trained(
         tmp_path, capsys, no_training, words, said):
