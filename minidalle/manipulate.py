@@ -233,7 +233,8 @@ def inpaint(road: Unclip, images: Tensor, mask: Tensor, captions: list[str],
     mask = mask.expand(len(images), 1, -1, -1)
     images = images.masked_fill(mask, 0.0)
     ids = road.tokenizer.batch(captions).to(images.device)                  # (B, T)
-    z = road.prior.sample(ids, road.clip.encode_text(ids), generator=generator)  # (B, E)
+    z = road.prior.sample(ids, road.clip.encode_text(ids), road.prior_guidance,
+                          generator=generator)                              # (B, E)
     size = road.decoder.config.size
     # a small pixel is known where all the pixels that it stands for are known
     small = fill(road.decoder.diffusion, road.decoder, shrink(images, size),

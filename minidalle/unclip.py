@@ -155,15 +155,18 @@ class Unclip:
     prior: Prior | ArPrior
     decoder: Decoder
     upsampler: Upsampler
+    prior_guidance: float = 1.0    # how far this prior exaggerates the caption, if nothing is asked
 
 
 @torch.no_grad()
 def caption_to_picture(road: Unclip, captions: list[str],
                        generator: Generator | list[Generator] | None = None,
-                       prior_guidance: float = 1.0, guidance: float = 1.0,
+                       prior_guidance: float | None = None, guidance: float = 1.0,
                        trace: list | None = None) -> Tensor:
     """captions -> images (B, 3, H, W) in [-1, 1]. With a list of generators, one a caption, no
     picture depends on the others. `trace` collects the decoder's steps."""
+    if prior_guidance is None:
+        prior_guidance = road.prior_guidance
     device = next(road.decoder.parameters()).device
     ids = road.tokenizer.batch(captions).to(device)                         # (B, T)
     if not captions:

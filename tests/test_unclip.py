@@ -1,4 +1,6 @@
 """unCLIP: dropping, the noised small picture, sizes as settings, the road as a whole."""
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -140,14 +142,22 @@ def test_the_road_is_prior_then_decoder_then_upsampler_and_repeats_with_the_seed
     assert torch.equal(a, b) and not torch.equal(a, c)
     assert a.shape == (3, 3, 16, 16) and a.abs().max() <= 1
     g, ids = seed(), road.tokenizer.batch(captions)
-    z = road.prior.sample(ids, road.clip.encode_text(ids), ROAD_GUIDANCE["prior_guidance"],
-                          generator=g)
-    small = road.decoder.sample(z, ROAD_GUIDANCE["guidance"], generator=g)
+    z = road.prior.sample(ids, road.clip.encode_text(ids), generator=g)
+    small = road.decoder.sample(z, generator=g)
     torch.testing.assert_close(road.upsampler.sample(small, generator=g), a)
 
 
-ROAD_GUIDANCE = dict(zip(("prior_guidance", "guidance"),
-                         caption_to_picture.__wrapped__.__defaults__[1:3], strict=True))
+def test_the_guidance_of_the_prior_is_that_of_the_road_where_no_other_is_asked():
+    road, captions = small_road(), ["a red seven on blue"]
+    awake(road.prior)
+    louder = replace(road, prior_guidance=4.0)
+    plain, asked, own = (caption_to_picture(*args, **more) for args, more in (
+        ((road, captions, seed()), {}),
+        ((road, captions, seed()), {"prior_guidance": 4.0}),
+        ((louder, captions, seed()), {})))
+    assert torch.equal(asked, own) and not torch.equal(own, plain)
+    again = caption_to_picture(louder, captions, seed(), prior_guidance=1.0)
+    assert torch.equal(again, plain)
 
 
 def test_no_captions_give_no_pictures():

@@ -19,7 +19,7 @@ from minidalle.data import Grammar
 # in nats: of 700 pictures of drawn digits, true sentences trailed by 0.6 at most, and false ones by
 # 1.3 at least; of 250 of handwriting one true sentence trailed by more than ln 3, as all false did
 WRONG = math.log(3)            # another sentence is three times as likely
-SAID = math.log(9)             # with that lead the judge read the same off 25 of 26 edits
+SAID = math.log(9)             # with that lead the judge read the same off 24 of 25 edits
 
 
 def hidden(sentence: str, grammar: Grammar) -> bool:

@@ -164,6 +164,15 @@ def test_the_other_prior_takes_its_place_on_the_road_and_paints(shop):
     assert other.prior.config.vocab == road.prior.config.vocab
 
 
+def test_the_diffusion_prior_alone_speaks_more_clearly_where_a_world_wants_it(shop, monkeypatch):
+    """In handwriting three times as clearly; fonts need nothing, nor does the other prior."""
+    shop.make(("judge", *ROADS["unclip"].stages, "arprior"))
+    assert shop.unclip().prior_guidance == 1
+    monkeypatch.setattr(shop, "data", "mnist")
+    assert shop.unclip().prior_guidance == 3
+    assert shop.unclip(shop.arprior).prior_guidance == 1
+
+
 def test_captions_that_differ_in_case_and_spaces_alone_are_the_same_ids(shop):
     for one in shop.world.grammar.every()[::97]:
         assert torch.equal(shop.tokenizer.batch([one.title(), f" {one.replace(' ', '  ')}"]),
