@@ -1,4 +1,5 @@
 """What can be done with pictures: arcs, the way to the noise and back, and what must stay."""
+import inspect
 import math
 from itertools import pairwise
 
@@ -527,6 +528,12 @@ def test_flips_are_counted_as_made_missed_or_paid_for_with_another_factor(
     monkeypatch.setattr(manipulate, "edit", made)
     world = Spelled()
     assert flip_share(None, world, world, name, 40, 0.3, seed()) == expected
+
+
+def test_flips_are_measured_at_the_strength_that_edit_has_when_none_is_named():
+    strengths = [inspect.signature(made).parameters["strength"].default
+                 for made in (edit, flip_share)]
+    assert strengths == [0.5, 0.5]
 
 
 def test_another_value_is_drawn_from_all_that_are_allowed_and_evenly():
