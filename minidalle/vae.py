@@ -33,7 +33,7 @@ class VaeConfig:
     width: int = 64            # D, of both networks
     depth: int = 2             # residual blocks on each side, at the size of the grid
     beta: float = 0.01         # of the KL; about 1 to generate, as small to compress
-    sigma: float = 0.1         # of the decoder's Gaussian: about the pixel noise of our pictures
+    sigma: float = 0.1         # of the decoder's Gaussian, where colours span 2: what may be off
 
 
 # ---- a cloud: mean and log-variance of a Gaussian in each entry ----
@@ -69,7 +69,7 @@ def gaussian_nll(mean: Tensor, images: Tensor, sigma: float) -> Tensor:
 def bits_per_dimension(elbo: Tensor, dimensions: int) -> Tensor:
     """Nats for a picture of so many colour values -> bits for each, of 256 levels from -1 to 1.
 
-    A picture of pure noise takes 8, whatever the model.
+    Colours that are drawn evenly take 8 at the least, whatever the model.
     """
     # a level is 2/255 wide, so its probability is about the density times that
     return -elbo / (dimensions * math.log(2)) + math.log2(255 / 2)
