@@ -30,7 +30,7 @@ class ArPriorConfig:
     vocab: int                 # of the tokenizer
     context: int               # T, tokens of a caption
     embed: int                 # E of the CLIP whose vectors are learnt
-    axes: int = 12             # m: they hold 98 % of the variance of our image vectors
+    axes: int = 32             # m: a quarter of those of our image vectors; the paper has a third
     buckets: int = 32          # K: few, so that a short training meets each of them often
     levels: int = 8            # of the dot product of text and image vector
     width: int = 128

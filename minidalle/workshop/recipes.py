@@ -47,7 +47,7 @@ FITS = {                       # what two CPU cores need; the gpu budget takes l
     "judge": FitConfig(steps=600, batch=128, lr=3e-3, decay=0.99),
     "clip": FitConfig(steps=400, batch=256, lr=2e-3, decay=0.99, muon=True),
     "prior": FitConfig(steps=300, batch=128, lr=6e-3, decay=0.99, muon=True),
-    "arprior": FitConfig(steps=700, batch=64, lr=3e-3, decay=0.99),
+    "arprior": FitConfig(steps=700, batch=64, lr=4e-3, decay=0.99, muon=True),
     "decoder": FitConfig(steps=1200, batch=64, lr=4e-3, decay=0.995, muon=True),
     "upsampler": FitConfig(steps=300, batch=32, lr=3e-3, decay=0.99),
     "dvae": FitConfig(steps=1000, batch=64, lr=6e-3, decay=0.99),
