@@ -165,11 +165,11 @@ def test_the_other_prior_takes_its_place_on_the_road_and_paints(shop):
 
 
 def test_the_diffusion_prior_alone_speaks_more_clearly_where_a_world_wants_it(shop, monkeypatch):
-    """In handwriting three times as clearly; fonts need nothing, nor does the other prior."""
+    """In handwriting five times as clearly; fonts need nothing, nor does the other prior."""
     shop.make(("judge", *ROADS["unclip"].stages, "arprior"))
     assert shop.unclip().prior_guidance == 1
     monkeypatch.setattr(shop, "data", "mnist")
-    assert shop.unclip().prior_guidance == 3
+    assert shop.unclip().prior_guidance == 5
     assert shop.unclip(shop.arprior).prior_guidance == 1
 
 
