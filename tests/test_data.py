@@ -241,6 +241,16 @@ def test_places_put_the_digit_where_the_word_says():
 
 
 @pytest.mark.parametrize("size", [16, 32, 48])
+def test_a_digit_that_has_a_place_is_half_as_large_as_one_without_by_counting(size):
+    """Of a full square: 7 / 8 of the side alone, 7 / 16 of it where it may stand elsewhere."""
+    for place, share in ((False, 7 / 8), (True, 7 / 16)):
+        digits = Digits(square_masks, plain(place=place, size=size))
+        row = torch.tensor([[0, 1, 0, 0][:3 + place]])
+        inked = (digits.render(row, "train", seed())[0, 0] > 0).sum().item()
+        assert inked == (size * share) ** 2
+
+
+@pytest.mark.parametrize("size", [16, 32, 48])
 def test_the_size_is_a_setting_and_pictures_stay_in_range(size):
     images = drawn().batch(4).images if size == 32 else \
         Digits(drawn_masks, DigitsConfig(size=size)).batch(4, "train", seed()).images

@@ -228,6 +228,13 @@ def test_condition_is_dropped_per_sample_at_its_rate():
         assert abs(keep.float().mean() - (1 - drop)) <= 6 * math.sqrt(drop * (1 - drop) / 20_000)
 
 
+def test_no_condition_is_dropped_unless_it_is_asked_for():
+    diffusion, model = Diffusion(linear_schedule(10)), Toy()
+    diffusion.loss(model, torch.zeros(500, 1), torch.zeros(1), generator=seeded())
+    keep = model.calls[-1][3]
+    assert keep is None or keep.all()
+
+
 @pytest.mark.parametrize("predict", PREDICTIONS)
 def test_loss_equals_mean_square_worked_out_from_what_the_model_saw(predict):
     """eps is found back from x_t; the model answers 0, so the loss is the target's mean square."""
@@ -476,6 +483,7 @@ def test_the_error_of_order_2_falls_with_the_square_of_the_steps_and_that_of_ddi
 def test_steps_of_order_2_are_squares_that_never_repeat():
     diffusion = Diffusion(linear_schedule(101))
     assert diffusion.times(6, 2) == [100, 64, 36, 16, 4, 0]
+    assert diffusion.times(6) == [100, 80, 60, 40, 20, 0]       # of order 1 unless it is said
     for steps in range(1, 102):
         times = diffusion.times(steps, 2)
         assert times == sorted(set(times), reverse=True) and times[0] == 100 and len(times) == steps

@@ -530,6 +530,11 @@ def test_flips_are_counted_as_made_missed_or_paid_for_with_another_factor(
     assert flip_share(None, world, world, name, 40, 0.3, seed()) == expected
 
 
+def test_a_hole_is_filled_in_as_many_steps_as_the_decoder_draws_in():
+    steps = [inspect.signature(made).parameters["steps"].default for made in (fill, Decoder.sample)]
+    assert steps[0] == steps[1]
+
+
 def test_flips_are_measured_at_the_strength_that_edit_has_when_none_is_named():
     strengths = [inspect.signature(made).parameters["strength"].default
                  for made in (edit, flip_share)]

@@ -263,3 +263,12 @@ def test_where_no_exchange_can_be_seen_none_is_counted():
 def test_binding_of_one_digit_is_refused_with_what_came():
     with pytest.raises(ValueError, match=r"got \(4, 3\) read and \(4, 3\) said, .* both \(B, 5\)"):
         binding(torch.zeros(4, 3), torch.zeros(4, 3))
+
+
+def test_binding_of_one_row_is_that_row_and_of_none_is_refused():
+    row = torch.tensor([[3, 2, 4, 1, 7]])
+    assert binding(row, row)["both"] == 1.0
+    for read, said in ((row[:0], row[:0]), (row[:, :4], row[:, :4]), (row, row.expand(2, 5)),
+                       (row[0], row[0])):
+        with pytest.raises(ValueError, match="at least one row"):
+            binding(read, said)
