@@ -399,3 +399,10 @@ def test_a_users_settings_of_matplotlib_change_nothing(tmp_path):
         draw_curve(tmp_path / "b" / "a.png", log)
         assert matplotlib.rcParams["font.size"] == 30
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b" / "a.png").read_bytes()
+
+
+def test_a_file_is_written_into_folders_that_are_not_there_yet(tmp_path):
+    path = tmp_path / "one" / "two" / "text.txt"
+    write(path, lambda temporary: temporary.write_text("whole"))
+    assert path.read_text() == "whole" and [file.name for file in path.parent.iterdir()] == [
+        "text.txt"]

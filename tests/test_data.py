@@ -231,6 +231,15 @@ def test_jitter_reaches_every_neighbouring_place_and_no_other():
     assert all(m.sum() == 28 * 28 for m in images)
 
 
+def test_the_words_of_a_place_mean_what_they_say_of_rows_and_columns():
+    """Down and to the right: rows are counted from the top, columns from the left."""
+    means = {"top": (-1, 0), "bottom": (1, 0), "left": (0, -1), "right": (0, 1), "centre": (0, 0)}
+    assert len(PLACES) == 5
+    for place, (down, right) in PLACES.items():
+        words = [means[word] for word in place.split()]
+        assert (down, right) == tuple(map(sum, zip(*words, strict=True)))
+
+
 def test_places_put_the_digit_where_the_word_says():
     world = Digits(square_masks, plain(place=True))
     rows = torch.tensor([[0, 1, 0, place] for place in range(5)])
