@@ -37,7 +37,6 @@ GUIDANCE = 2.0
 
 # ---- what the network hears -----------------------------------------------------------------
 
-@torch.no_grad()
 def listen(clip: Clip, ids: Tensor) -> Words:
     """ids (B, T) -> the states of all tokens; heard are those up to the caption's end."""
     ends = (ids == clip.config.end).int()

@@ -82,6 +82,15 @@ def test_the_state_of_the_last_word_is_that_of_which_clip_makes_its_text_vector(
     torch.testing.assert_close(vectors, road.clip.encode_text(ids))
 
 
+def test_a_text_tower_that_is_not_frozen_learns_from_what_is_drawn(road):
+    """A gradient reaches the embedding of each heard token, and of no other."""
+    ids, tower = road.tokenizer.batch(CAPTIONS), road.clip.text_tower
+    denoiser().loss((latents(), *listen(road.clip, ids)), seed()).backward()
+    learnt = tower.token.weight.grad.abs().sum(dim=1) > 0
+    tower.zero_grad()
+    assert set(learnt.nonzero()[:, 0].tolist()) == set(ids[ids != 0].tolist())
+
+
 def test_no_words_are_the_same_for_every_caption(road):
     """The start token is heard alone, and by causality its state knows of nothing behind it."""
     states, heard = no_words(listen(road.clip, road.tokenizer.batch(CAPTIONS)))

@@ -49,12 +49,12 @@ def making_dalle(workshop, paint: Callable, captions: list[str], which: int,
 
 
 def making_latent(workshop, paint: Callable, captions: list[str], which: int,
-                  shown: int = 9) -> tuple[Tensor, Strip]:
+                  shown: int = 10) -> tuple[Tensor, Strip]:
     """Pictures, and how one of them was made: its latent, ever less noisy, as the VAE sees it."""
     trace: list = []
     images = paint(captions, seeded(workshop.seed), trace=trace)
     steps = [round(k * (len(trace) - 1) / (shown - 1)) for k in range(shown)]
-    latents = torch.stack([trace[k][0][which] for k in steps])              # (9, C, h, w)
+    latents = torch.stack([trace[k][0][which] for k in steps])              # (10, C, h, w)
     channels, grid, _ = latents.shape[1:]
     text = (f"noise of {channels}\u00d7{grid}\u00d7{grid} numbers becomes a latent in {len(trace)} "
             f"steps; shown is what the VAE makes of it")

@@ -87,6 +87,7 @@ def exercises() -> tuple[Exercise, ...]:
         data,
         diffusion,
         dvae,
+        latent,
         map,
         metrics,
         prior,
@@ -97,9 +98,10 @@ def exercises() -> tuple[Exercise, ...]:
         vae,
     )
     banks = (map, data, tokenizer, transformer, clip, metrics,          # what all roads share
-             vae,                                                       # the latent road
+             vae,                                                       # of Stable Diffusion's road
              dvae, dalle,                                               # the road of DALL-E
-             diffusion, unet, prior, unclip)                            # the road of DALL-E 2
+             diffusion, unet, prior, unclip,                            # the road of DALL-E 2
+             latent)                                                    # and the rest of that
     return tuple(exercise for bank in banks for exercise in bank.EXERCISES)
 
 
