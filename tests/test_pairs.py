@@ -272,3 +272,13 @@ def test_binding_of_one_row_is_that_row_and_of_none_is_refused():
                        (row[0], row[0])):
         with pytest.raises(ValueError, match="at least one row"):
             binding(read, said)
+
+
+def test_a_coin_dealt_inks_only_where_both_said_inks_are_read_in_either_order_by_hand():
+    """Both digits right in all four rows: inks as said; exchanged; the left one foreign; the right
+    one. Half of the first two is the chance of an exchange, a quarter of all; one is exchanged."""
+    said = torch.tensor([[3, 2, 4, 1, 7]] * 4)
+    read = said.clone()
+    read[:, [1, 3]] = torch.tensor([[2, 1], [1, 2], [5, 1], [2, 5]])
+    result = binding(read, said)
+    assert result["swapped"] == 0.25 and result["swap_chance"] == 0.25
