@@ -4,7 +4,8 @@ in -> out   EXERCISES: evidence, kl, reparameterise, score_function, loss, laten
 idea        A VAE is a handful of Gaussian formulas, each with a place where standard deviation,
             variance and its logarithm may be mixed up, and a sum that may run over too much or too
             little. Inputs of different sizes take turns with clouds so narrow that their variance
-            is 0 in float32, clouds that are the prior itself, and single numbers.
+            is 0 in float32, clouds that are the prior itself, and single numbers; one weight lies
+            far above the others, and latents lie far from 0 or close together.
 """
 import math
 
@@ -96,12 +97,12 @@ def wide_inputs(g: Generator) -> tuple:
     """One weight of each picture lies far above its others, so that what is no maximum will not do
     in its place; clouds of many numbers, whose densities are far from 1."""
     S, k = between(5, 7, g), between(1, 3, g)
-    log_joint, log_q = draws_inputs(lambda g: (3, S), -300.0, -600.0)(g)
-    log_joint[0, k] += 300
-    log_joint[1, k] += 95      # e^95 overflows, and at most e^81 is left of it by a row's mean
-    log_joint[2, 0] += 95
-    dense = torch.tensor([[400.0], [-400.0], [0.0]])
-    return log_joint + dense, log_q + dense
+    log_w = torch.tensor([[-300.0], [-600.0], [-300.0]]) + 0.3 * torch.randn(3, S, generator=g)
+    log_w[0, k] += 300
+    log_w[1, k] += 95          # e^95 overflows, and at most e^82 is left of it by a row's mean
+    log_w[2, 0] += 95
+    log_q = torch.tensor([[400.0], [-400.0], [0.0]]) + 2 * torch.randn(3, S, generator=g)
+    return log_w + log_q, log_q
 
 
 def rarer_inputs(g: Generator) -> tuple:
@@ -521,7 +522,7 @@ KL = Exercise(
             summed(lambda mean, log_variance:
                    mean.square() + 2 * (log_variance.exp() - 1 - log_variance))),
         Mistake(
-            "half of the last term alone, subtracted before",
+            "half of the last term alone",
             "The half reaches the logarithm alone. It stands before the whole sum: put brackets.",
             summed(lambda mean, log_variance:
                    2 * (mean.square() + log_variance.exp() - 1) - log_variance)),
@@ -793,12 +794,14 @@ def score(z: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
 
 
 def estimate_inputs(sizes, low: float, high: float):
-    """Draws of a cloud, and a number for each that is not 0 on average."""
+    """Draws of a cloud, and a number for each that is not 0 on average; the first is below 0."""
     def draw(g: Generator) -> tuple:
         S, D = sizes(g)
         mean, log_variance = torch.randn(D, generator=g), uniform((D,), low, high, g)
         z = mean + (log_variance / 2).exp() * torch.randn(S, D, generator=g)
-        return z, mean, log_variance, 2 + 3 * torch.randn(S, generator=g)
+        f = 2 + 3 * torch.randn(S, generator=g)
+        f[0] = -1 - f[0].abs()
+        return z, mean, log_variance, f
     return draw
 
 
@@ -1461,9 +1464,9 @@ def latents_inputs(sizes, centre: float):
 
 
 def narrow_latents(g: Generator) -> tuple:
-    """A standard deviation of 0.0008, to which nothing may be added that is not far below it."""
+    """A standard deviation of 0.00083, to which nothing may be added that is not far below it."""
     latents, = latents_inputs(one_channel, 0.5)(g)
-    return (8e-4 * latents / latents.std(),)
+    return (8.3e-4 * latents / latents.std(),)
 
 
 def many_latents(g: Generator) -> tuple[int, ...]:

@@ -372,3 +372,9 @@ def test_every_check_of_the_score_meets_one_draw_one_number_and_as_many_of_both(
         shapes = [z.shape for z, *_ in calls("vae.score_function", seed)]
         assert any(S == 1 < D for S, D in shapes) and any(D == 1 < S for S, D in shapes)
         assert any(S == D > 1 for S, D in shapes)
+
+
+def test_every_call_of_the_score_but_the_narrow_one_meets_an_f_below_0():
+    for seed in SEEDS:
+        assert all((f < 0).any() for _, _, v, f in calls("vae.score_function", seed)
+                   if (v.exp() > 1e-6).any())
