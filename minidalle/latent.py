@@ -78,8 +78,8 @@ class Denoiser(nn.Module):
 
     The words enter twice: in every block the places of the latent ask them, as in the paper, and a
     few learnt questions ask them first, whose answers a linear layer turns into a rough sketch
-    beside the noisy latent. For the same reasons as in the decoder of unclip.py it predicts x_0 and
-    has a sketch: without it, the network needs several times as many steps.
+    beside the noisy latent. It predicts x_0, and has a sketch, for the reasons that the decoder in
+    unclip.py has.
     """
 
     def __init__(self, config: LatentConfig):
