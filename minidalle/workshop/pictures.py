@@ -190,7 +190,8 @@ def put_caption(page, right: float, bottom: float, caption: str, unseen: bool) -
 
 def wrap(caption: str, width: int = 22, lines: int | None = None) -> str:
     """As few lines as the width allows, of about equal length; what is beyond so many is cut."""
-    fewest = len(textwrap.wrap(caption, width))
-    while width > 1 and len(textwrap.wrap(caption, width - 1)) == fewest <= (lines or fewest):
+    fewest, more = len(textwrap.wrap(caption, width)), " ..."
+    while width > len(more) and \
+            len(textwrap.wrap(caption, width - 1)) == fewest <= (lines or fewest):
         width -= 1
-    return textwrap.fill(caption, width, max_lines=lines, placeholder=" ...")
+    return textwrap.fill(caption, width, max_lines=lines, placeholder=more)

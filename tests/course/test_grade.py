@@ -680,7 +680,7 @@ def test_every_right_answer_is_small_enough_to_be_sent_whole():
 
     for exercise in exercises():
         for args in exercise.calls(torch.Generator().manual_seed(0)):
-            assert largest([exercise.function(*args), args]) < MOST / 10
+            assert largest([exercise.function(*args), args]) < MOST / 5
 
 
 @pytest.mark.parametrize("data", [

@@ -941,8 +941,8 @@ def test_a_temperature_that_is_all_but_zero_takes_the_likeliest(runs):
 
 
 def test_a_stage_that_does_not_exist_is_told_with_those_that_do(tmp_path, capsys, no_training):
-    assert call("train", "clip", "vae", out=tmp_path) == 2
-    assert "no stage 'vae'; choose from judge, clip, prior" in capsys.readouterr().err
+    assert call("train", "clip", "paint", out=tmp_path) == 2
+    assert "no stage 'paint'; choose from judge, clip, prior" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("words", [

@@ -25,6 +25,7 @@ from minidalle.workshop.pictures import (
     tile,
     to_pixels,
     upper_rows,
+    wrap,
 )
 from minidalle.workshop.recipes import WORLDS
 
@@ -271,3 +272,9 @@ def test_labels_of_any_length_stay_in_their_rows_and_end_in_dots_where_cut(high)
     assert all(row.any() and not row[[0, -1]].any() for row in rows)
     assert not ink[high::high + 1].any() and not ink[:, [0, -1]].any()
     assert [text.endswith("...") for text in labels.texts] == [True, True, False]
+
+
+@pytest.mark.parametrize("caption", ["3", "a", "on", "red", ""])
+@pytest.mark.parametrize("lines", [None, 1, 2])
+def test_a_caption_of_a_few_letters_stands_as_it_is(caption, lines):
+    assert wrap(caption, lines=lines) == caption
