@@ -1,6 +1,7 @@
 """What can be done with pictures: arcs, the way to the noise and back, and what must stay."""
 import inspect
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -484,6 +485,15 @@ def test_an_inpainting_takes_each_step_of_the_decoder_five_times_and_of_the_upsa
     monkeypatch.setattr(manipulate, "fill", noting)
     inpaint(small_road(), images, half(), [BEFORE] * 3, seed())
     assert taken == [5, 1]
+
+
+def test_an_inpainting_asks_the_prior_as_clearly_as_its_road_says(images, monkeypatch):
+    road, heard = replace(small_road(), prior_guidance=5.0), []
+    sample = road.prior.sample
+    monkeypatch.setattr(road.prior, "sample", lambda ids, text, guidance=1.0, **rest:
+                        heard.append(guidance) or sample(ids, text, guidance, **rest))
+    inpaint(road, images, half(), [BEFORE] * 3, seed())
+    assert heard == [5.0]
 
 
 # ---- how well it works ----------------------------------------------------------------------
