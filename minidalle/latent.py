@@ -23,7 +23,7 @@ from torch import Generator, Tensor, nn
 
 from minidalle.clip import Clip
 from minidalle.diffusion import X0, Diffusion, cosine_schedule, fine_weight, middle_times, randn
-from minidalle.manipulate import fill
+from minidalle.manipulate import each_its_mask, fill
 from minidalle.tokenizer import Tokenizer
 from minidalle.transformer import MultiHeadAttention
 from minidalle.unclip import shrink
@@ -189,10 +189,7 @@ def inpaint(road: LatentRoad, images: Tensor, mask: Tensor, captions: list[str],
             negative: str | None = None, repeats: int = 5) -> Tensor:
     """images (B, 3, H, W), drawn anew where mask, (H, W) or (B, 1, H, W), is True so that the B
     captions hold. All other pixels stay exactly as they are; what is under the mask is not seen."""
-    if mask.dtype != torch.bool or mask.shape[-2:] != images.shape[-2:]:
-        raise ValueError(f"mask is {mask.dtype} {tuple(mask.shape)} for images "
-                         f"{tuple(images.shape)}; pass torch.bool (H, W) or (B, 1, H, W)")
-    mask = mask.expand(len(images), 1, -1, -1)
+    mask = each_its_mask(images, mask)
     known = road.vae.encode(images.masked_fill(mask, 0.0))                  # (B, C, h, w)
     # subtle: an entry beside the hole has seen into it, so it is drawn anew as well
     hole = shrink(mask.float(), road.denoiser.config.grid) > 0              # (B, 1, h, w)

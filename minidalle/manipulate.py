@@ -218,6 +218,14 @@ def fill(diffusion: Diffusion, model: Callable, known: Tensor, mask: Tensor, con
     return x_t
 
 
+def each_its_mask(images: Tensor, mask: Tensor) -> Tensor:
+    """(B, 1, H, W) for images (B, 3, H, W), of a mask of that shape, or of one (H, W) for all."""
+    if mask.dtype != torch.bool or mask.shape[-2:] != images.shape[-2:]:
+        raise ValueError(f"mask is {mask.dtype} {tuple(mask.shape)} for images "
+                         f"{tuple(images.shape)}; pass torch.bool (H, W) or (B, 1, H, W)")
+    return mask.expand(len(images), 1, -1, -1)
+
+
 @torch.no_grad()
 def inpaint(road: Unclip, images: Tensor, mask: Tensor, captions: list[str],
             generator: Generator | None = None, guidance: float = 1.0, repeats: int = 5) -> Tensor:
@@ -227,10 +235,7 @@ def inpaint(road: Unclip, images: Tensor, mask: Tensor, captions: list[str],
     The vector is drawn for the caption alone, before the picture is seen. A caption that the known
     pixels contradict holds in the hole only: "a white seven on blue" with the left half of a red
     seven masked gives a seven that is half white and half red."""
-    if mask.dtype != torch.bool or mask.shape[-2:] != images.shape[-2:]:
-        raise ValueError(f"mask is {mask.dtype} {tuple(mask.shape)} for images "
-                         f"{tuple(images.shape)}; pass torch.bool (H, W) or (B, 1, H, W)")
-    mask = mask.expand(len(images), 1, -1, -1)
+    mask = each_its_mask(images, mask)
     images = images.masked_fill(mask, 0.0)
     ids = road.tokenizer.batch(captions).to(images.device)                  # (B, T)
     z = road.prior.sample(ids, road.clip.encode_text(ids), road.prior_guidance,

@@ -80,7 +80,8 @@ def lab(out: Path) -> None:
     """What `make lab` opens. Where the lessons were not handed out, the copies that lie there."""
     notebooks = sorted(LESSONS.glob("*.ipynb"))
     texts, _ = copies_of(notebooks, out)
-    changed = [target for target in texts if holds_work(target, texts[target], digests(out))]
+    written = digests(out)
+    changed = [target for target in texts if holds_work(target, texts[target], written)]
     put({target: text for target, text in texts.items() if target not in changed}, out)
     put_beside(notebooks, out)
     copies = sorted(path for path in out.glob("*.ipynb") if path.name != START)
@@ -114,8 +115,9 @@ def copies_of(notebooks: list[Path], out: Path) -> tuple[dict[Path, str], list[s
 
 def refuse_to_spoil(texts: dict[Path, str], out: Path) -> None:
     """Never write over a student's work unless told to."""
+    written = digests(out)
     for target, text in texts.items():
-        if holds_work(target, text, digests(out)):
+        if holds_work(target, text, written):
             raise ValueError(f"{target} is there and differs from what would be written, so it "
                              "may hold a student's work; name another folder with --out, or write "
                              "over it with --force")

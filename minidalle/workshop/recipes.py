@@ -185,18 +185,12 @@ class Workshop:
 
     def upsampler(self) -> Upsampler:
         config = UpsamplerConfig(self.world.size, self.world.size // 2)
-
-        def batch(n, generator):
-            return self.world.batch(n, "train", generator).images
-        return self._stage("upsampler", config, lambda: Upsampler(config), batch)
+        return self._stage("upsampler", config, lambda: Upsampler(config), self._images)
 
     def dvae(self) -> Dvae:
         steps = self._fits("dvae").steps
         config = DvaeConfig(self.world.size, steps=steps)      # its schedules end with the training
-
-        def batch(n, generator):
-            return self.world.batch(n, "train", generator).images
-        return self._stage("dvae", config, lambda: Dvae(config), batch)
+        return self._stage("dvae", config, lambda: Dvae(config), self._images)
 
     def dalle(self) -> Dalle:
         dvae, words = self.dvae(), self.tokenizer
@@ -211,10 +205,7 @@ class Workshop:
 
     def vae(self) -> Vae:
         config = VaeConfig(self.world.size)
-
-        def batch(n, generator):
-            return self.world.batch(n, "train", generator).images
-        return self._stage("vae", config, lambda: Vae(config), batch)
+        return self._stage("vae", config, lambda: Vae(config), self._images)
 
     def latent(self) -> Denoiser:
         clip, vae = self.clip(), self.vae()
@@ -254,6 +245,10 @@ class Workshop:
         return partial(ROADS[model].paint, ROADS[model].build(self))
 
     # ---- what every stage shares ----
+
+    def _images(self, n: int, generator: torch.Generator) -> Tensor:
+        """A batch of those that learn from pictures alone: (n, 3, H, W)."""
+        return self.world.batch(n, "train", generator).images
 
     @torch.no_grad()
     def _pairs(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
