@@ -1576,6 +1576,11 @@ SCALE = Exercise(
             "measure them.",
             lambda latents: 1.0),
         Mistake(
+            "in half precision",        # before the next: both may find no spread at all at 10000
+            "You go through float16. Near 10000 its numbers lie 8 apart, and what is narrower is "
+            "lost: measure in float32.",
+            of_latents(lambda z: z.half().float().std())),
+        Mistake(
             "mean of squares minus square of the mean",
             "On paper it is right, but where the mean is far from 0 two large numbers cancel, and "
             "float32 has no digits left. Subtract the mean first, then square; or use std.",

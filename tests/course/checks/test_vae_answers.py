@@ -268,7 +268,7 @@ WRONG = [
     ("latent_scale", "1e-08 added to the variance", lambda z: (z.var() + 1e-8) ** -0.5),
     ("latent_scale", "standard deviation kept above 0.001", lambda z: 1 / max(z.std(), 1e-3)),
     ("latent_scale", "the scale kept below 1", lambda z: min((1 / z.std()).item(), 1)),
-    ("latent_scale", None, lambda z: 1 / z.half().float().std()),
+    ("latent_scale", "in half precision", lambda z: 1 / z.half().float().std()),
     ("latent_scale", None, lambda z: 1 / z[:len(z) // 2].std()),
     ("latent_scale", None, lambda z: 1 / z[..., ::2].std()),
     ("latent_scale", None, lambda z: round(1 / z.std().item(), 3)),
