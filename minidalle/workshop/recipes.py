@@ -50,8 +50,8 @@ FITS = {                       # what two CPU cores need; the gpu budget takes l
     "arprior": FitConfig(steps=700, batch=64, lr=4e-3, decay=0.99, muon=True),
     "decoder": FitConfig(steps=1200, batch=64, lr=4e-3, decay=0.995, muon=True),
     "upsampler": FitConfig(steps=300, batch=32, lr=3e-3, decay=0.99),
-    "dvae": FitConfig(steps=1000, batch=64, lr=6e-3, decay=0.99),
-    "dalle": FitConfig(steps=1000, batch=64, lr=2e-3, decay=0.99),
+    "dvae": FitConfig(steps=1500, batch=64, lr=3e-3, decay=0.99, muon=True),
+    "dalle": FitConfig(steps=1000, batch=64, lr=4e-3, decay=0.99, muon=True),
     "vae": FitConfig(steps=600, batch=64, lr=4e-3, decay=0.99, muon=True),
     "latent": FitConfig(steps=1000, batch=64, lr=4e-3, decay=0.995, muon=True)}
 PURPOSE = {
@@ -67,7 +67,7 @@ PURPOSE = {
     "latent": "words of a caption -> latent"}
 # on two CPU cores that know no bf16; those that do take a third to two thirds
 SECONDS = {"judge": 20, "clip": 70, "prior": 35, "arprior": 60, "decoder": 150,
-           "upsampler": 30, "dvae": 110, "dalle": 330, "vae": 100, "latent": 300}
+           "upsampler": 30, "dvae": 160, "dalle": 330, "vae": 100, "latent": 300}
 STAGES = tuple(FITS)
 WORLDS = {"drawn": drawn, "mnist": mnist, "cifar10": cifar10, "pairs": pairs}
 # handwriting and photos vary more than fonts; in pairs there is twice as much to see and to say
@@ -362,7 +362,7 @@ class Road:
         return drawing if best_of == 1 else list(dict.fromkeys(["clip", *drawing]))
 
 
-def guidance(usual: int) -> Knob:
+def guidance(usual: float) -> Knob:
     """The knob that all roads have; each has its own idea of how far is good."""
     return Knob("guidance", "G", "how far to exaggerate the caption: 0 forgets it, 1 is as learnt",
                 usual=usual)
@@ -376,7 +376,7 @@ ROADS = {                      # the first one is meant where none is named
         "DALL-E", "minidalle's DALL-E", ("clip", "dvae", "dalle"),
         partial(Workshop.dalle_road, ranked=False), dalle.caption_to_picture, making_dalle,
         seconds=0.01, ranking=("clip",), best_of=8, complete=going_on, knobs=(
-            guidance(2),
+            guidance(dalle.GUIDANCE),
             Knob("temperature", "T", "of the choice of codes: 0 takes the likeliest, 1 is as "
                                      "learnt (default 1)"),
             Knob("top_k", "K", "choose among the K likeliest codes", 1, 10 ** 6, whole=True),
@@ -386,6 +386,6 @@ ROADS = {                      # the first one is meant where none is named
         "Stable Diffusion", "minidalle's Stable Diffusion", ("clip", "vae", "latent"),
         Workshop.latent_road, latent.caption_to_picture, making_latent, seconds=0.02,
         redraw=drawing_on, knobs=(
-            guidance(2),
+            guidance(latent.GUIDANCE),
             Knob("negative", "TEXT", "what guidance shall push away from, in place of a picture "
                                      "without caption", words=True)))}
