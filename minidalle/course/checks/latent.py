@@ -259,10 +259,11 @@ def multiply_adds(c_in: int, c_out: int, kernel: int, height: int, width: int) -
     return c_in * c_out * kernel ** 2 * height * width
 
 
-def sizes(kernel):
-    """Draws of sizes of which no two are equal."""
+def sizes(kernel, widens: bool = False):
+    """Draws of sizes of which no two are equal; from fewer channels to more, or the reverse."""
     def draw(g):
-        c_in, c_out, height, width = (torch.randperm(20, generator=g)[:4] + 6).tolist()
+        *channels, height, width = (torch.randperm(20, generator=g)[:4] + 6).tolist()
+        c_in, c_out = sorted(channels, reverse=not widens)
         return c_in, c_out, kernel, height, width
     return draw
 
@@ -297,7 +298,7 @@ def at_places(places):
 
 MULTIPLY_ADDS = Exercise(
     "latent.multiply_adds", LESSON, 1, multiply_adds,
-    (sizes(3), sizes(5), sizes(1), sizes(4), large_sizes), in_section(2,
+    (sizes(3), sizes(5, widens=True), sizes(1), sizes(4, widens=True), large_sizes), in_section(2,
         Mistake(
             "kernel not squared",
             "You count one row of the kernel. It has kernel x kernel weights for each pair of "

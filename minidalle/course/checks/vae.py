@@ -1469,6 +1469,14 @@ def narrow_latents(g: Generator) -> tuple:
     return (8.3e-4 * latents / latents.std(),)
 
 
+def two_values(g: Generator) -> tuple:
+    """As many of 2049 as of 2051. float16 makes 2048 and 2052 of them, twice as far apart; the
+    squares lose some of it too in float32, but never that."""
+    N, C, h, w = one_channel(g)
+    values = 2049 + 2 * (torch.randperm(N * C * h * w, generator=g) % 2)
+    return (values.view(N, C, h, w).float(),)
+
+
 def many_latents(g: Generator) -> tuple[int, ...]:
     return between(450, 490, g), between(2, 4, g), 7, 9
 
@@ -1486,7 +1494,7 @@ SCALE = Exercise(
     "vae.latent_scale", LESSON, 1, latent_scale,
     (latents_inputs(many_latents, 0.0), latents_inputs(many_latents, 4.0),
      latents_inputs(one_channel, -3.0), latents_inputs(one_channel, 1e4),
-     narrow_latents),
+     narrow_latents, two_values),
     of_section(6,
         Mistake(
             "the standard deviation itself",

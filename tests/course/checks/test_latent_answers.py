@@ -349,6 +349,12 @@ def test_every_check_counts_beyond_32_bits_and_beyond_what_float32_holds():
         assert largest > 2 ** 31 and int(torch.tensor(float(largest))) != largest
 
 
+def test_every_check_has_a_layer_from_few_channels_to_more_and_one_the_other_way():
+    for seed in range(20):
+        rounds = calls("latent.multiply_adds", seed)
+        assert {c_in < c_out for c_in, c_out, *_ in rounds[:4]} == {True, False}
+
+
 def test_no_way_of_multiplying_rounds_the_scores_that_no_exponential_holds():
     """The same by whole numbers; so any order of sums and products gives the same bits."""
     for seed in range(20):

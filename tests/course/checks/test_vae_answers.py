@@ -354,6 +354,14 @@ def test_every_check_of_the_scale_meets_narrow_latents_and_a_mean_far_from_0():
         assert any(z.mean() > 1000 * z.std() for z in rounds)
 
 
+def test_half_precision_doubles_the_spread_in_every_check_of_the_scale_and_squares_do_not():
+    for seed in range(5):
+        z, = calls("vae.latent_scale", seed)[-1]
+        squares = z.square().mean() - z.mean().square()
+        assert z.std().sub(1).abs() < 1e-4 and z.half().float().std() > 1.99
+        assert (z == 2049).sum() == (z == 2051).sum() and squares < 3
+
+
 def test_every_check_of_the_score_meets_a_variance_below_a_millionth_and_a_large_f():
     for seed in SEEDS:
         rounds = calls("vae.score_function", seed)
