@@ -29,6 +29,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from minidalle.train import randn
+
 # ---- schedules: how much of the data is left after each step ----
 
 def linear_schedule(steps: int = 1000) -> Tensor:
@@ -148,18 +150,6 @@ def rand(n: int, device: torch.device, generator: torch.Generator | None) -> Ten
     """Uniform in [0, 1), drawn where the generator lives and then moved, as in randn."""
     source = device if generator is None else generator.device
     return torch.rand(n, device=source, generator=generator).to(device)
-
-
-def randn(shape: tuple, device: torch.device,
-          generator: torch.Generator | list[torch.Generator] | None) -> Tensor:
-    """Normal noise, drawn where the generator lives and then moved: one seed, one noise, on every
-    device. Of a list of generators each draws one row, so that no row depends on its company."""
-    if isinstance(generator, list):
-        rows = torch.cat([randn((1, *shape[1:]), device, one) for one in generator])
-        check_shape("the noise of one row for each generator", rows, shape)
-        return rows
-    source = device if generator is None else generator.device
-    return torch.randn(shape, device=source, generator=generator).to(device)
 
 
 def twice(value):

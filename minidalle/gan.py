@@ -25,7 +25,7 @@ from torch import Generator, Tensor, nn
 
 from minidalle.clip import Clip
 from minidalle.tokenizer import Tokenizer
-from minidalle.train import FitConfig
+from minidalle.train import FitConfig, Run, autocast, descend, randn, seeded, update_average
 
 # ---- losses: scores of real and of painted pictures, each (B,) -> what critic and painter minimise
 
@@ -100,30 +100,152 @@ def gradient_penalty(critic: Callable[..., Tensor], real: Tensor, fake: Tensor,
 @dataclass(frozen=True)
 class GanConfig:
     embed: int                 # E of the text vectors
-    size: int = 32             # H = W of the pictures
-    noise: int = 32            # Z
+    size: int = 32             # H = W of the pictures; an eighth of it is where both networks turn
+    noise: int = 64            # Z
     width: int = 64            # channels at a quarter of the size, of both networks
+    gamma: float = 1.0         # of R1 and R2: half of it is their weight
+    lazy: int = 1              # steps from one penalty to the next, which then counts as many times
+
+
+class Grow(nn.Module):
+    """Twice the side. The signal scales and shifts each channel, as the condition in unet.py."""
+
+    def __init__(self, c_in: int, c_out: int, signal: int):
+        super().__init__()
+        self.norm = nn.GroupNorm(8, c_in, affine=False)
+        self.tune = nn.Linear(signal, 2 * c_in)
+        self.conv = nn.ConvTranspose2d(c_in, c_out, 4, stride=2, padding=1)
+
+    def forward(self, x: Tensor, signal: Tensor) -> Tensor:
+        scale, shift = self.tune(signal)[..., None, None].chunk(2, dim=1)   # (B, C, 1, 1)
+        return self.conv(F.relu((1 + scale) * self.norm(x) + shift))        # (B, C', 2H, 2W)
+
+
+class Painter(nn.Module):
+    """Noise (B, Z), text vectors (B, E) -> images (B, 3, H, W): the generator of the paper."""
+
+    def __init__(self, embed: int, noise: int, size: int, width: int):
+        super().__init__()
+        self.side, signal = size // 8, 2 * width
+        self.hear = nn.Sequential(nn.Linear(noise + embed, signal), nn.ReLU(),
+                                  nn.Linear(signal, signal), nn.ReLU())
+        self.start = nn.Linear(signal, 2 * width * self.side ** 2)
+        self.grow = nn.ModuleList(Grow(*c, signal) for c in
+                                  ((2 * width, width), (width, width // 2), (width // 2, 3)))
+        self.to(memory_format=torch.channels_last)
+
+    def forward(self, z: Tensor, text: Tensor) -> Tensor:
+        text = text * text.shape[1] ** 0.5                 # entries of variance one, as those of z
+        signal = self.hear(torch.cat([z, text], dim=1))                     # (B, S)
+        x = self.start(signal).unflatten(1, (-1, self.side, self.side))     # (B, 2D, H/8, W/8)
+        for grow in self.grow:
+            x = grow(x, signal)                                             # (B, 3, H, W) at last
+        return x.float().tanh()
+
+
+class Critic(nn.Module):
+    """Images (B, 3, H, W), text vectors (B, E) -> scores (B,): the discriminator of the paper.
+
+    No norm: one over the batch would make each score depend on the other pictures."""
+
+    def __init__(self, embed: int, size: int, width: int):
+        super().__init__()
+        c = (3, width // 2, width, 2 * width)
+        self.look = nn.Sequential(*(layer for i in range(3) for layer in (
+            nn.Conv2d(c[i], c[i + 1], 4, stride=2, padding=1), nn.LeakyReLU(0.2))), nn.Flatten(),
+            nn.Linear(c[3] * (size // 8) ** 2, c[3]), nn.LeakyReLU(0.2))
+        self.real = nn.Linear(c[3], 1)
+        self.fits = nn.Linear(embed, c[3], bias=False)
+        for layer in self.look:
+            if isinstance(layer, (nn.Conv2d, nn.Linear)):  # or the scores start all the same
+                nn.init.kaiming_normal_(layer.weight, a=0.2)
+        self.to(memory_format=torch.channels_last)
+
+    def forward(self, images: Tensor, text: Tensor) -> Tensor:
+        return self.score(self.look(images), text)                          # (B,)
+
+    def score(self, seen: Tensor, text: Tensor) -> Tensor:
+        """How real it is, and how well it fits the text: (B, F), (B, E) -> (B,)."""
+        # w . phi(x) + (V y) . phi(x)
+        match = self.fits(text * text.shape[1] ** 0.5)                      # (B, F)
+        return (self.real(seen)[:, 0] + (match * seen).sum(dim=1) / seen.shape[1] ** 0.5).float()
 
 
 class Gan(nn.Module):
-    """`loss` is one of the functions above."""
+    """The painter and its critic; `loss` is one of the functions above."""
 
     def __init__(self, config: GanConfig, loss: Callable = relativistic):
         super().__init__()
         self.config, self.loss = config, loss
+        self.painter = Painter(config.embed, config.noise, config.size, config.width)
+        self.critic = Critic(config.embed, config.size, config.width)
+        # subtle: a buffer, so a run that was stopped goes on with it
+        self.register_buffer("clock", torch.zeros((), dtype=torch.long))
+        self.seen = {"critic": 0.0, "slope": 0.0}
 
+    def forward(self, text: Tensor, generator: Generator | None = None) -> Tensor:
+        """Text vectors (B, E) -> painted (B, 3, H, W)."""
+        return self.painter(randn((len(text), self.config.noise), text.device, generator), text)
+
+    def critic_loss(self, batch: tuple[Tensor, Tensor], generator: Generator | None = None
+                    ) -> Tensor:
+        """batch = images (B, 3, H, W), their text vectors (B, E)."""
+        images, text = batch
+        with torch.no_grad():
+            painted = self(text, generator)                                 # (B, 3, H, W)
+        real, fake = self.critic.look(torch.cat([images, painted])).chunk(2)    # (B, F) each
+        right, painted_score, wrong = (self.critic.score(seen, about) for seen, about in
+                                       ((real, text), (fake, text), (real, text.roll(1, 0))))
+        loss = (self.loss(right, painted_score)[0] + self.loss(right, wrong)[0]) / 2
+        if self.clock % self.config.lazy == 0:
+            slope = r1(self.critic, images, text) + r1(self.critic, painted, text)
+            loss = loss + self.config.lazy * self.config.gamma / 2 * slope
+            self.seen["slope"] = slope.detach()
+        self.clock += 1
+        self.seen["critic"] = loss.detach()
+        return loss
+
+    def painter_loss(self, batch: tuple[Tensor, Tensor], generator: Generator | None = None
+                     ) -> Tensor:
+        """The same batch: the relativistic loss compares with real pictures."""
+        images, text = batch
+        with torch.no_grad():
+            real = self.critic(images, text)                                # (B,)
+        return self.loss(real, self.critic(self(text, generator), text))[1]
+
+    def watch(self) -> dict[str, float]:
+        return {name: float(value) for name, value in self.seen.items()}
+
+    @torch.no_grad()
     def sample(self, text_vectors: Tensor, generator: Generator | list[Generator] | None = None,
                truncation: float | None = None) -> Tensor:
         """Images (B, 3, H, W) in [-1, 1] for text vectors (B, E)."""
-        raise NotImplementedError
+        z = randn((len(text_vectors), self.config.noise), text_vectors.device, generator)
+        return self.painter(z, text_vectors)
 
+
+# ---- the game -------------------------------------------------------------------------------
 
 def play(gan: Gan, make_batch: Callable[[int, Generator], tuple[Tensor, Tensor]],
          config: FitConfig, seed: int = 0, path: Path | None = None,
          settings: dict | None = None) -> Gan:
     """Train both where they lie, as `fit` trains one, and return them with averaged weights.
     make_batch(n, generator) -> images (n, 3, H, W), their text vectors (n, E)."""
-    raise NotImplementedError
+    device = next(gan.parameters()).device
+    generator = seeded(seed, device)
+    players = {gan.critic: gan.critic_loss, gan.painter: gan.painter_loss}
+    steppers = [torch.optim.Adam(player.parameters(), config.lr, (0.0, 0.99)) for player in players]
+    run = Run(gan, steppers, generator, settings)
+    for lr in run.rates(config, path):
+        batch = make_batch(config.batch, generator)
+        for player, stepper in zip(players, steppers, strict=True):
+            for one in players:                # the other one holds still
+                one.requires_grad_(one is player)
+            with autocast(device):
+                run.loss = players[player](batch, generator)
+            descend(run.loss, player, [stepper], lr, config.clip)
+        update_average(run.average, gan, run.step, config.decay)
+    return gan.requires_grad_(True)
 
 
 # ---- the road -------------------------------------------------------------------------------

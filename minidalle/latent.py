@@ -22,9 +22,10 @@ import torch
 from torch import Generator, Tensor, nn
 
 from minidalle.clip import Clip
-from minidalle.diffusion import X0, Diffusion, cosine_schedule, fine_weight, middle_times, randn
+from minidalle.diffusion import X0, Diffusion, cosine_schedule, fine_weight, middle_times
 from minidalle.manipulate import each_its_mask, fill
 from minidalle.tokenizer import Tokenizer
+from minidalle.train import randn
 from minidalle.transformer import MultiHeadAttention
 from minidalle.unclip import shrink
 from minidalle.unet import UNet, UNetConfig

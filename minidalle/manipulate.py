@@ -25,8 +25,9 @@ from torch import Generator, Tensor
 
 from minidalle.clip import unit
 from minidalle.data import Digits
-from minidalle.diffusion import Diffusion, eps_from_x0, mix, randn
+from minidalle.diffusion import Diffusion, eps_from_x0, mix
 from minidalle.metrics import Judge
+from minidalle.train import randn
 from minidalle.unclip import Unclip, shrink
 
 STEPS = 16                     # of a walk, there or back

@@ -23,14 +23,8 @@ import torch
 from torch import Generator, Tensor, nn
 
 from minidalle.ar_prior import pca
-from minidalle.diffusion import (
-    X0,
-    Diffusion,
-    cosine_schedule,
-    early_times,
-    fine_weight,
-    randn,
-)
+from minidalle.diffusion import X0, Diffusion, cosine_schedule, early_times, fine_weight
+from minidalle.train import randn
 from minidalle.transformer import Transformer, TransformerConfig
 from minidalle.unet import time_features
 

@@ -20,7 +20,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -87,6 +87,20 @@ def seeded_each(seed: int, numbers: Iterable[int]) -> list[Generator]:
     return [seeded((seed + 0x9E3779B1 * number) % 2 ** 32) for number in numbers]
 
 
+def randn(shape: tuple, device: torch.device,
+          generator: Generator | list[Generator] | None) -> Tensor:
+    """Normal noise, drawn where the generator lives and then moved: one seed, one noise, on every
+    device. Of a list of generators each draws one row, so that no row depends on its company."""
+    if isinstance(generator, list):
+        rows = torch.cat([randn((1, *shape[1:]), device, one) for one in generator])
+        if tuple(rows.shape) != tuple(shape):
+            raise ValueError("the noise of one row for each generator has shape "
+                             f"{tuple(rows.shape)} and should have {tuple(shape)}")
+        return rows
+    source = device if generator is None else generator.device
+    return torch.randn(shape, device=source, generator=generator).to(device)
+
+
 def autocast(device: torch.device):
     """bf16 where the hardware multiplies it (it halves the time there); elsewhere nothing."""
     # is_bf16_supported() says yes where bf16 is only emulated; Ampere (8.0) has the units
@@ -146,43 +160,16 @@ def fit(model: nn.Module, make_batch: Callable[[int, Generator], object], config
     run is stopped, and a stopped run goes on where it was. `settings` is stored with it and must
     agree with that of a checkpoint found there (ValueError).
     """
-    with alone(path) if path else nullcontext():
-        config = replace(config, **plain(asdict(config), "config"))
-        return _fit(model, make_batch, config, seed, path, plain(settings or {}, "settings"))
-
-
-def _fit(model: nn.Module, make_batch: Callable, config: FitConfig, seed: int, path: Path | None,
-         settings: dict) -> nn.Module:
     device = next(model.parameters()).device
-    generator = seeded(seed, device)
-    steppers = optimizers(model, config)
-    run = Run(model, copy.deepcopy(model), steppers, generator, settings)
-    if path is not None:
-        run.prepare(path, config.steps)
-    name = path.stem if path else type(model).__name__
-    with stop_between_steps() as stopped:
-        with progress(config.steps, name, run.step) as bar:
-            model.train()
-            while run.step < config.steps and not stopped.is_set():
-                lr = learning_rate(run.step, config)
-                batch = make_batch(config.batch, generator)
-                with autocast(device):
-                    loss = model.loss(batch, generator)
-                descend(loss, model, steppers, lr, config.clip)
-                update_average(run.average, model, run.step, config.decay)
-                run.step += 1
-                if run.step % run.log_every == 0 or run.step == config.steps:
-                    run.note(loss.item(), lr, bar)
-                if path is not None and run.step < config.steps and run.due():
-                    run.save(path)
-                bar.update()
-        model.eval()
-        if path is not None:
-            run.save(path, finished=run.step == config.steps)
-            write_beside(path, run.state(finished=True))
-    if stopped.is_set():
-        raise KeyboardInterrupt(f"stopped at step {run.step} of {config.steps}")
-    model.load_state_dict(run.average.state_dict())
+    config = replace(config, **plain(asdict(config), "config"))
+    generator, steppers = seeded(seed, device), optimizers(model, config)
+    run = Run(model, steppers, generator, settings)
+    for lr in run.rates(config, path):
+        batch = make_batch(config.batch, generator)
+        with autocast(device):
+            run.loss = model.loss(batch, generator)
+        descend(run.loss, model, steppers, lr, config.clip)
+        update_average(run.average, model, run.step, config.decay)
     return model
 
 
@@ -285,12 +272,39 @@ def progress(total: int, label: str, start: int = 0) -> tqdm:
 class Run:
     """A training run: everything that must be kept so that it can go on, and its log."""
 
-    def __init__(self, model, average, steppers: list, generator: Generator, settings: dict):
-        self.model, self.average, self.steppers = model, average, steppers
-        self.generator, self.settings = generator, settings
-        self.step, self.log, self.log_every = 0, [], 10
+    def __init__(self, model, steppers: list, generator: Generator, settings: dict | None):
+        self.model, self.average, self.steppers = model, copy.deepcopy(model), steppers
+        self.generator, self.settings = generator, plain(settings or {}, "settings")
+        self.step, self.loss, self.log, self.log_every = 0, None, [], 10
         self.began, self.before = time.perf_counter(), 0.0
         self.saved = self.began
+
+    def rates(self, config: FitConfig, path: Path | None) -> Iterator[float]:
+        """The learning rate of each step that is left: what stands around the steps of every loop.
+        Whoever takes one makes a step, and leaves its loss in `loss`. The run is logged and saved
+        in between, and at the end the model gets the averaged weights."""
+        with alone(path) if path else nullcontext(), stop_between_steps() as stopped:
+            name = path.stem if path else type(self.model).__name__
+            if path is not None:
+                self.prepare(path, config.steps)
+            with progress(config.steps, name, self.step) as bar:
+                self.model.train()
+                while self.step < config.steps and not stopped.is_set():
+                    lr = learning_rate(self.step, config)
+                    yield lr
+                    self.step += 1
+                    if self.step % self.log_every == 0 or self.step == config.steps:
+                        self.note(self.loss.item(), lr, bar)
+                    if path is not None and self.step < config.steps and self.due():
+                        self.save(path)
+                    bar.update()
+            self.model.eval()
+            if path is not None:
+                self.save(path, finished=self.step == config.steps)
+                write_beside(path, self.state(finished=True))
+        if stopped.is_set():
+            raise KeyboardInterrupt(f"stopped at step {self.step} of {config.steps}")
+        self.model.load_state_dict(self.average.state_dict())
 
     def seconds(self) -> float:
         """Seconds of training so far, those before an interruption included."""

@@ -26,10 +26,10 @@ from minidalle.diffusion import (
     cosine_schedule,
     fine_weight,
     middle_times,
-    randn,
 )
 from minidalle.prior import Prior
 from minidalle.tokenizer import Tokenizer
+from minidalle.train import randn
 from minidalle.unet import UNet, UNetConfig
 
 

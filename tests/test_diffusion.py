@@ -27,9 +27,9 @@ from minidalle.diffusion import (
     linear_schedule,
     middle_times,
     mix,
-    randn,
     uniform_times,
 )
+from minidalle.train import randn
 
 PREDICTIONS = [Eps, X0, V]
 SCHEDULES = [linear_schedule, cosine_schedule]

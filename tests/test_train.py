@@ -16,8 +16,7 @@ from minidalle import train
 from minidalle.ar_prior import ArPrior, ArPriorConfig
 from minidalle.checkpoint import load, read_checkpoint
 from minidalle.dalle import uniform
-from minidalle.diffusion import randn
-from minidalle.train import FitConfig, fit, learning_rate, seeded, seeded_each
+from minidalle.train import FitConfig, fit, learning_rate, randn, seeded, seeded_each
 from minidalle.workshop.recipes import Workshop
 
 
