@@ -15,8 +15,10 @@ paper       Goodfellow et al. 2014, arXiv:1406.2661, sections 3 and 4; captions:
             arXiv:2501.05441; truncation: BigGAN, arXiv:1809.11096, section 3.1
 left out    spectral norm, self-attention, progressive growing, a style network
 """
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -25,7 +27,15 @@ from torch import Generator, Tensor, nn
 
 from minidalle.clip import Clip
 from minidalle.tokenizer import Tokenizer
-from minidalle.train import FitConfig, Run, autocast, descend, randn, seeded, update_average
+from minidalle.train import (
+    FitConfig,
+    Run,
+    autocast,
+    descend,
+    randn,
+    seeded,
+    update_average,
+)
 
 # ---- losses: scores of real and of painted pictures, each (B,) -> what critic and painter minimise
 
@@ -107,6 +117,18 @@ class GanConfig:
     lazy: int = 1              # steps from one penalty to the next, which then counts as many times
 
 
+def check_config(config: GanConfig) -> None:
+    for name, right, wanted in (("size", config.size >= 8 and config.size % 8 == 0,
+                                 "a multiple of 8, which is halved three times"),
+                                ("width", config.width >= 32 and config.width % 32 == 0,
+                                 "a multiple of 32, so that every norm has 8 groups"),
+                                ("noise", config.noise >= 1, "a whole number from 1 on"),
+                                ("gamma", config.gamma >= 0, "a number from 0 on"),
+                                ("lazy", config.lazy >= 1, "a whole number from 1 on")):
+        if not right:
+            raise ValueError(f"{name} is {getattr(config, name)}; choose {wanted}")
+
+
 class Grow(nn.Module):
     """Twice the side. The signal scales and shifts each channel, as the condition in unet.py."""
 
@@ -130,8 +152,10 @@ class Painter(nn.Module):
         self.hear = nn.Sequential(nn.Linear(noise + embed, signal), nn.ReLU(),
                                   nn.Linear(signal, signal), nn.ReLU())
         self.start = nn.Linear(signal, 2 * width * self.side ** 2)
-        self.grow = nn.ModuleList(Grow(*c, signal) for c in
-                                  ((2 * width, width), (width, width // 2), (width // 2, 3)))
+        c = [2 * width, width, width // 2, width // 4]
+        self.grow = nn.ModuleList(Grow(a, b, signal) for a, b in pairwise(c))
+        self.leave = nn.Sequential(nn.GroupNorm(8, c[-1]), nn.ReLU(),
+                                   nn.Conv2d(c[-1], 3, 3, padding=1))
         self.to(memory_format=torch.channels_last)
 
     def forward(self, z: Tensor, text: Tensor) -> Tensor:
@@ -139,8 +163,8 @@ class Painter(nn.Module):
         signal = self.hear(torch.cat([z, text], dim=1))                     # (B, S)
         x = self.start(signal).unflatten(1, (-1, self.side, self.side))     # (B, 2D, H/8, W/8)
         for grow in self.grow:
-            x = grow(x, signal)                                             # (B, 3, H, W) at last
-        return x.float().tanh()
+            x = grow(x, signal)                                             # (B, D/4, H, W) at last
+        return self.leave(x).float().tanh()                                 # (B, 3, H, W)
 
 
 class Critic(nn.Module):
@@ -150,7 +174,7 @@ class Critic(nn.Module):
 
     def __init__(self, embed: int, size: int, width: int):
         super().__init__()
-        c = (3, width // 2, width, 2 * width)
+        self.size, c = size, (3, width // 2, width, 2 * width)
         self.look = nn.Sequential(*(layer for i in range(3) for layer in (
             nn.Conv2d(c[i], c[i + 1], 4, stride=2, padding=1), nn.LeakyReLU(0.2))), nn.Flatten(),
             nn.Linear(c[3] * (size // 8) ** 2, c[3]), nn.LeakyReLU(0.2))
@@ -162,6 +186,9 @@ class Critic(nn.Module):
         self.to(memory_format=torch.channels_last)
 
     def forward(self, images: Tensor, text: Tensor) -> Tensor:
+        if images.shape[1:] != (3, self.size, self.size):
+            raise ValueError(f"images have shape {tuple(images.shape)}; pass (B, 3, {self.size}, "
+                             f"{self.size})")
         return self.score(self.look(images), text)                          # (B,)
 
     def score(self, seen: Tensor, text: Tensor) -> Tensor:
@@ -176,6 +203,7 @@ class Gan(nn.Module):
 
     def __init__(self, config: GanConfig, loss: Callable = relativistic):
         super().__init__()
+        check_config(config)
         self.config, self.loss = config, loss
         self.painter = Painter(config.embed, config.noise, config.size, config.width)
         self.critic = Critic(config.embed, config.size, config.width)
@@ -183,9 +211,15 @@ class Gan(nn.Module):
         self.register_buffer("clock", torch.zeros((), dtype=torch.long))
         self.seen = {"critic": 0.0, "slope": 0.0}
 
+    def noise(self, n: int, generator: Generator | list[Generator] | None = None,
+              truncation: float | None = None) -> Tensor:
+        """z (n, Z), normal; with a truncation no entry lies further from 0 than it."""
+        z = randn((n, self.config.noise), self.clock.device, generator)
+        return z if truncation is None else truncate(z, truncation)
+
     def forward(self, text: Tensor, generator: Generator | None = None) -> Tensor:
-        """Text vectors (B, E) -> painted (B, 3, H, W)."""
-        return self.painter(randn((len(text), self.config.noise), text.device, generator), text)
+        """Text vectors (B, E) -> painted pictures (B, 3, H, W)."""
+        return self.painter(self.noise(len(text), generator), text)
 
     def critic_loss(self, batch: tuple[Tensor, Tensor], generator: Generator | None = None
                     ) -> Tensor:
@@ -193,35 +227,49 @@ class Gan(nn.Module):
         images, text = batch
         with torch.no_grad():
             painted = self(text, generator)                                 # (B, 3, H, W)
-        real, fake = self.critic.look(torch.cat([images, painted])).chunk(2)    # (B, F) each
-        right, painted_score, wrong = (self.critic.score(seen, about) for seen, about in
-                                       ((real, text), (fake, text), (real, text.roll(1, 0))))
-        loss = (self.loss(right, painted_score)[0] + self.loss(right, wrong)[0]) / 2
+        seen, drawn = self.critic.look(torch.cat([images, painted])).chunk(2)   # (B, F) each
+        right = self.critic.score(seen, text)                               # (B,)
+        wrong = self.critic.score(seen, text.roll(1, dims=0))               # (B,) of a neighbour
+        fake = self.critic.score(drawn, text)                               # (B,)
+        loss = (self.loss(right, fake)[0] + self.loss(right, wrong)[0]) / 2
+        self.seen["critic"] = loss.detach()
         if self.clock % self.config.lazy == 0:
             slope = r1(self.critic, images, text) + r1(self.critic, painted, text)
-            loss = loss + self.config.lazy * self.config.gamma / 2 * slope
             self.seen["slope"] = slope.detach()
-        self.clock += 1
-        self.seen["critic"] = loss.detach()
+            loss = loss + self.config.lazy * self.config.gamma / 2 * slope
+        self.clock += self.training
         return loss
 
     def painter_loss(self, batch: tuple[Tensor, Tensor], generator: Generator | None = None
                      ) -> Tensor:
-        """The same batch: the relativistic loss compares with real pictures."""
+        """The same batch: the real pictures are what painted ones are compared with."""
         images, text = batch
         with torch.no_grad():
             real = self.critic(images, text)                                # (B,)
         return self.loss(real, self.critic(self(text, generator), text))[1]
 
     def watch(self) -> dict[str, float]:
+        """For the log: the critic's loss without penalties, and those of the last step with them.
+        """
         return {name: float(value) for name, value in self.seen.items()}
 
     @torch.no_grad()
     def sample(self, text_vectors: Tensor, generator: Generator | list[Generator] | None = None,
                truncation: float | None = None) -> Tensor:
         """Images (B, 3, H, W) in [-1, 1] for text vectors (B, E)."""
-        z = randn((len(text_vectors), self.config.noise), text_vectors.device, generator)
-        return self.painter(z, text_vectors)
+        return self.painter(self.noise(len(text_vectors), generator, truncation), text_vectors)
+
+
+def truncate(z: Tensor, most: float) -> Tensor:
+    """Normal noise as if whatever lies further from 0 than `most` had been drawn again."""
+    if not most > 0:
+        raise ValueError(f"truncation is {most}; pass a number above 0, of which 2 leaves out the "
+                         "rarest twentieth, or None")
+    # each entry keeps its rank: F(z), pressed into the middle that is left, and back by 1 / F;
+    # F(z) = (1 + erf(z / sqrt 2)) / 2; subtle: in float64, because erf is soon 1 in float32
+    root = math.sqrt(2)
+    inner = torch.erf(z.cpu().double() / root) * math.erf(most / root)
+    return (root * torch.erfinv(inner)).clamp(-most, most).to(z)
 
 
 # ---- the game -------------------------------------------------------------------------------
@@ -262,6 +310,10 @@ class GanRoad:
 def caption_to_picture(road: GanRoad, captions: list[str],
                        generator: Generator | list[Generator] | None = None,
                        truncation: float | None = None) -> Tensor:
-    """captions -> images (B, 3, H, W) in [-1, 1]."""
-    ids = road.tokenizer.batch(captions)
-    return road.gan.sample(road.clip.encode_text(ids), generator, truncation)
+    """captions -> images (B, 3, H, W) in [-1, 1]. With a list of generators, one a caption, no
+    picture depends on the others."""
+    ids = road.tokenizer.batch(captions).to(road.gan.clock.device)          # (B, T)
+    if not captions:
+        return torch.zeros(0, 3, *2 * [road.gan.config.size], device=ids.device)
+    text = road.clip.encode_text(ids)                                       # (B, E)
+    return road.gan.sample(text, generator, truncation)                     # (B, 3, H, W)

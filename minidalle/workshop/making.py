@@ -62,6 +62,20 @@ def making_latent(workshop, paint: Callable, captions: list[str], which: int,
     return images, (text, list(zip(pictures, ["noise", *[""] * (shown - 1), "picture"])))
 
 
+def making_gan(workshop, paint: Callable, captions: list[str], which: int,
+               shown: int = 11) -> tuple[Tensor, Strip]:
+    """Pictures, and what else one of them could have been: made at once, it has no steps, but on
+    the way from no noise to its own lie others."""
+    images, road = paint(captions, seeded(workshop.seed)), workshop.gan_road()
+    z = road.gan.noise(len(captions), seeded(workshop.seed))[which]         # (Z,) of that picture
+    share = torch.linspace(0, 1, shown, device=z.device)[:, None]           # (11, 1)
+    text = road.clip.encode_text(road.tokenizer.batch([captions[which]]).to(z.device))
+    pictures = road.gan.painter(share * z, text.expand(shown, -1))          # (11, 3, H, W)
+    labels = ["no noise", *[""] * (shown - 2), "its noise"]
+    return images, ("in one pass; shown is what more and more of its noise makes",
+                    list(zip(pictures, labels)))
+
+
 def going_on(workshop, given: Image.Image) -> Callable[..., Tensor]:
     """What paints like the road of DALL-E, but goes on below the rows of a given picture."""
     road = workshop.dalle_road(ranked=False)

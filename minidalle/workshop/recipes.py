@@ -20,13 +20,14 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from minidalle import dalle, latent, unclip
+from minidalle import dalle, gan, latent, unclip
 from minidalle.ar_prior import ArPrior, ArPriorConfig
 from minidalle.checkpoint import fingerprint, load, read_checkpoint
 from minidalle.clip import Clip, ClipConfig, ConvTower
 from minidalle.dalle import Dalle, DalleConfig, DalleRoad
 from minidalle.data import cifar10, drawn, mnist
 from minidalle.dvae import Dvae, DvaeConfig
+from minidalle.gan import Gan, GanConfig, GanRoad, play
 from minidalle.latent import Denoiser, LatentConfig, LatentRoad, listen
 from minidalle.metrics import Judge, JudgeConfig
 from minidalle.pairs import pairs
@@ -39,6 +40,7 @@ from minidalle.workshop.making import (
     drawing_on,
     going_on,
     making_dalle,
+    making_gan,
     making_latent,
     making_unclip,
 )
@@ -53,7 +55,8 @@ FITS = {                       # what two CPU cores need; the gpu budget takes l
     "dvae": FitConfig(steps=1500, batch=64, lr=3e-3, decay=0.99, muon=True),
     "dalle": FitConfig(steps=1000, batch=64, lr=4e-3, decay=0.99, muon=True),
     "vae": FitConfig(steps=600, batch=64, lr=4e-3, decay=0.99, muon=True),
-    "latent": FitConfig(steps=1000, batch=64, lr=4e-3, decay=0.995, muon=True)}
+    "latent": FitConfig(steps=1000, batch=64, lr=4e-3, decay=0.995, muon=True),
+    "gan": FitConfig(steps=3000, batch=64, lr=1e-3, decay=0.995, weight_decay=0.0)}
 PURPOSE = {
     "judge": "reads digit and colours off a picture, to measure with",
     "clip": "captions and pictures as vectors in one space",
@@ -64,10 +67,11 @@ PURPOSE = {
     "dvae": "picture <-> a grid of codes",
     "dalle": "caption -> codes, one after another",
     "vae": "picture <-> a latent of a twelfth of its numbers",
-    "latent": "words of a caption -> latent"}
+    "latent": "words of a caption -> latent",
+    "gan": "noise and text vector -> picture, against a critic"}
 # on two CPU cores that know no bf16; those that do take a third to two thirds
 SECONDS = {"judge": 20, "clip": 70, "prior": 35, "arprior": 60, "decoder": 150,
-           "upsampler": 30, "dvae": 160, "dalle": 330, "vae": 100, "latent": 300}
+           "upsampler": 30, "dvae": 160, "dalle": 330, "vae": 100, "latent": 300, "gan": 300}
 STAGES = tuple(FITS)
 WORLDS = {"drawn": drawn, "mnist": mnist, "cifar10": cifar10, "pairs": pairs}
 # handwriting and photos vary more than fonts; in pairs there is twice as much to see and to say
@@ -218,6 +222,16 @@ class Workshop:
             return vae.encode(b.images, generator), *listen(clip, self._ids(b.captions))
         return self._stage("latent", config, lambda: Denoiser(config), batch, ("clip", "vae"))
 
+    def gan(self) -> Gan:
+        clip = self.clip()
+        config = GanConfig(clip.config.embed, self.world.size)
+
+        @torch.no_grad()
+        def batch(n, generator):
+            b = self.world.batch(n, "train", generator)
+            return b.images, clip.encode_text(self._ids(b.captions))
+        return self._stage("gan", config, lambda: Gan(config), batch, ("clip",), train=play)
+
     # ---- the roads ----
 
     def unclip(self, prior: Callable[[], nn.Module] | None = None) -> Unclip:
@@ -236,6 +250,10 @@ class Workshop:
     def latent_road(self) -> LatentRoad:
         """The road of Stable Diffusion, for latent.py."""
         return LatentRoad(self.tokenizer, self.clip(), self.vae(), self.latent())
+
+    def gan_road(self) -> GanRoad:
+        """The road of the GAN, for gan.py."""
+        return GanRoad(self.tokenizer, self.clip(), self.gan())
 
     def painter(self, model: str) -> Callable[..., Tensor]:
         """The `caption_to_picture` of a road with its models in place: (captions, generator, and
@@ -266,9 +284,10 @@ class Workshop:
 
     def _stage(self, stage: str, config, build: Callable[[], nn.Module], batch: Callable,
                taught_by: tuple[str, ...] = (),
-               measure: Callable[[nn.Module], object] = lambda model: None) -> nn.Module:
+               measure: Callable[[nn.Module], object] = lambda model: None,
+               train: Callable | None = None) -> nn.Module:
         """Load the stage, or train it, once. What it learns was made by the stages `taught_by`;
-        `measure` gives it what is known before anything is learnt."""
+        `measure` gives it what is known before anything is learnt; `train` is a loop of its own."""
         if stage in self.models:
             return self.models[stage]
         fits, path = self._fits(stage), self.path(stage)
@@ -289,7 +308,7 @@ class Workshop:
             measure(model)
             anew = self.fresh or waiting(path).exists()        # or one that was stopped
             with in_place_of(path, settings) if anew else nullcontext(path) as place:
-                fit(model, batch, fits, self.seed, place, settings)
+                (train or fit)(model, batch, fits, self.seed, place, settings)
         self.seconds[stage] = read_checkpoint(path)["seconds"]
         self.models[stage] = model.requires_grad_(False)
         return model
@@ -363,7 +382,7 @@ class Road:
 
 
 def guidance(usual: float) -> Knob:
-    """The knob that all roads have; each has its own idea of how far is good."""
+    """The knob of all roads with guidance; each has its own idea of how far is good."""
     return Knob("guidance", "G", "how far to exaggerate the caption: 0 forgets it, 1 is as learnt",
                 usual=usual)
 
@@ -388,4 +407,9 @@ ROADS = {                      # the first one is meant where none is named
         redraw=drawing_on, knobs=(
             guidance(latent.GUIDANCE),
             Knob("negative", "TEXT", "what guidance shall push away from, in place of a picture "
-                                     "without caption", words=True)))}
+                                     "without caption", words=True))),
+    "gan": Road(
+        "GANs", "minidalle's GAN", ("clip", "gan"), Workshop.gan_road, gan.caption_to_picture,
+        making_gan, seconds=0.001, knobs=(
+            Knob("truncation", "T", "how far from 0 the noise may lie: a small one draws what is "
+                                    "usual, and little else", 0.01),))}
