@@ -27,8 +27,9 @@ from minidalle.clip import Clip
 from minidalle.dalle import DalleConfig
 from minidalle.data import Digits, drawn_masks
 from minidalle.dvae import DvaeConfig
+from minidalle.gan import Gan, adams, take_turns
 from minidalle.tokenizer import Tokenizer
-from minidalle.train import autocast, choose_device, descend, optimizers, seeded
+from minidalle.train import FitConfig, autocast, choose_device, descend, optimizers, seeded
 from minidalle.unclip import shrink
 from minidalle.workshop.demo import machine, peak_memory
 from minidalle.workshop.recipes import FITS, ROADS, STAGES, Workshop
@@ -100,7 +101,7 @@ class Untrained(Workshop):
         return RandomCodes(DvaeConfig(**{name: n for name, n in asked.items() if n}))
 
     def _stage(self, stage: str, config, build: Callable, batch: Callable,
-               taught_by=(), measure=None) -> nn.Module:
+               taught_by=(), measure=None, train=None) -> nn.Module:
         """In place of training: build the model, resized, and keep how its batches are made."""
         if stage not in self.models:
             model = self.resized(build()).to(self.device).eval()
@@ -176,14 +177,8 @@ def data(args, device, timed: Callable) -> dict:
 def stage(args, device, timed: Callable) -> dict:
     shop, n, g = Untrained(args), args.batch or FITS[args.inside].batch, seeded(0, device)
     model, bf16 = getattr(shop, args.inside)(), isinstance(autocast(device), torch.autocast)
-    make, steppers = shop.batches[args.inside], optimizers(model, FITS[args.inside])
-    batch = make(n, g)
-
-    def step():                # as in minidalle.train.fit
-        with autocast(device):
-            loss = model.loss(batch, g)
-        descend(loss, model, steppers, lr=1e-6, clip=1.0)
-
+    make = shop.batches[args.inside]
+    step = training_step(model, FITS[args.inside], make(n, g), g)
     line = {**describe(model), "batch": n, "batch_seconds": timed(lambda: make(n, g)),
             "train_bf16": bf16, "samples": args.samples}
     model.train()
@@ -194,6 +189,20 @@ def stage(args, device, timed: Callable) -> dict:
     if args.inside == "dalle":
         line["textbook_multiply_adds"] = textbook(model.config, n)
     return line
+
+
+def training_step(model: nn.Module, config: FitConfig, batch, g) -> Callable[[], object]:
+    """As in minidalle.train.fit; of a GAN a turn of each player, as in minidalle.gan.play."""
+    device = next(model.parameters()).device
+    if isinstance(model, Gan):
+        return partial(take_turns, model, adams(model, config), batch, g, lr=1e-6, clip=1.0)
+    steppers = optimizers(model, config)
+
+    def step():
+        with autocast(device):
+            loss = model.loss(batch, g)
+        descend(loss, model, steppers, lr=1e-6, clip=1.0)
+    return step
 
 
 def uses(stage: str, model: nn.Module, batch) -> dict[str, Callable[[], object]]:
@@ -215,7 +224,8 @@ def uses(stage: str, model: nn.Module, batch) -> dict[str, Callable[[], object]]
         "arprior": lambda: model.sample(batch[0], batch[1]),
         "decoder": lambda: model.sample(batch[1]),
         "upsampler": lambda: model.sample(shrink(batch, model.config.small)),
-        "latent": lambda: model.sample(batch[1:])}
+        "latent": lambda: model.sample(batch[1:]),
+        "gan": lambda: model.sample(batch[1])}
     return {"sample": work[stage]} if stage in work else {}
 
 

@@ -24,15 +24,7 @@ from pathlib import Path
 import torch
 
 from minidalle.download import ARCHIVE, CIFAR10, MNIST, UNPACKED, data_folder
-from minidalle.train import (
-    BUDGETS,
-    autocast,
-    choose_budget,
-    choose_device,
-    descend,
-    optimizers,
-    seeded,
-)
+from minidalle.train import BUDGETS, choose_budget, choose_device, seeded
 from minidalle.workshop.demo import machine
 from minidalle.workshop.recipes import ROADS, STAGES, fit_config
 from minidalle.workshop.speedrun import commit
@@ -180,12 +172,7 @@ def profile(stage: str, device: torch.device, budget: str) -> dict:
     model, g = getattr(shop, stage)(), seeded(0, device)
     size = fit_config(stage, budget).batch
     batch = shop.batches[stage](size, g)
-    steppers = optimizers(model.train(), fit_config(stage, budget))
-
-    def step():
-        with autocast(device):
-            loss = model.loss(batch, g)
-        descend(loss, model, steppers, lr=1e-6, clip=1.0)
+    step = bench.training_step(model.train(), fit_config(stage, budget), batch, g)
     for _ in range(3):
         step()
     on_gpu = device.type == "cuda"

@@ -277,23 +277,35 @@ def truncate(z: Tensor, most: float) -> Tensor:
 def play(gan: Gan, make_batch: Callable[[int, Generator], tuple[Tensor, Tensor]],
          config: FitConfig, seed: int = 0, path: Path | None = None,
          settings: dict | None = None) -> Gan:
-    """Train both where they lie, as `fit` trains one, and return them with averaged weights.
-    make_batch(n, generator) -> images (n, 3, H, W), their text vectors (n, E)."""
-    device = next(gan.parameters()).device
-    generator = seeded(seed, device)
-    players = {gan.critic: gan.critic_loss, gan.painter: gan.painter_loss}
-    steppers = [torch.optim.Adam(player.parameters(), config.lr, (0.0, 0.99)) for player in players]
+    """Train both players where they lie, and stop, go on and save as `fit` does; returned with
+    averaged weights. make_batch(n, generator) -> images (n, 3, H, W), their text vectors (n, E)."""
+    generator, steppers = seeded(seed, gan.clock.device), adams(gan, config)
     run = Run(gan, steppers, generator, settings)
     for lr in run.rates(config, path):
         batch = make_batch(config.batch, generator)
-        for player, stepper in zip(players, steppers, strict=True):
-            for one in players:                # the other one holds still
-                one.requires_grad_(one is player)
-            with autocast(device):
-                run.loss = players[player](batch, generator)
-            descend(run.loss, player, [stepper], lr, config.clip)
+        run.loss = take_turns(gan, steppers, batch, generator, lr, config.clip)
         update_average(run.average, gan, run.step, config.decay)
     return gan.requires_grad_(True)
+
+
+def take_turns(gan: Gan, steppers: list, batch: tuple[Tensor, Tensor], generator: Generator,
+               lr: float, clip: float) -> Tensor:
+    """One step of the critic, then one of the painter -> the painter's loss."""
+    turns = ((gan.critic, gan.critic_loss), (gan.painter, gan.painter_loss))
+    for (player, loss_of), stepper in zip(turns, steppers, strict=True):
+        gan.requires_grad_(False)              # the other one holds still
+        player.requires_grad_(True)
+        with autocast(gan.clock.device):
+            loss = loss_of(batch, generator)
+        descend(loss, player, [stepper], lr, clip)
+    return loss
+
+
+def adams(gan: Gan, config: FitConfig) -> list[torch.optim.Optimizer]:
+    """One for each player. Without momentum: the direction of before was against another player."""
+    return [torch.optim.AdamW(player.parameters(), config.lr, (0.0, 0.99),
+                              weight_decay=config.weight_decay)
+            for player in (gan.critic, gan.painter)]
 
 
 # ---- the road -------------------------------------------------------------------------------

@@ -57,11 +57,12 @@ def test_the_weights_in_the_textbook_count_are_those_of_the_model():
 
 
 @pytest.mark.parametrize("part, uses", [("prior", ["sample"]), ("vae", ["encode", "decode"]),
-                                        ("latent", ["sample"]), ("road-latent", [])])
+                                        ("latent", ["sample"]), ("road-latent", []),
+                                        ("gan", ["sample"]), ("road-gan", [])])
 def test_a_stage_is_measured_in_training_and_in_what_it_is_for_and_a_road_in_its_pictures(
         part, uses):
     got = line(part, *"--width 32 --depth 1 --heads 1 --samples 2 --batch 2".split())
-    measured = ["sample"] if part == "road-latent" else ["batch", "train_step", *uses]
+    measured = ["sample"] if part.startswith("road") else ["batch", "train_step", *uses]
     assert [name for name in got if name.endswith("_seconds")] == \
         [*(f"{name}_seconds" for name in measured), "matmul_seconds"]
 
@@ -76,5 +77,5 @@ def test_the_discrete_vae_and_the_second_road_are_measured():
 
 def test_a_part_that_does_not_exist_is_told_with_those_that_do(capsys):
     with pytest.raises(SystemExit):
-        bench.parse(["--only", "gan"])
-    assert "no part 'gan'; choose from tokenizer" in capsys.readouterr().err
+        bench.parse(["--only", "nothing"])
+    assert "no part 'nothing'; choose from tokenizer" in capsys.readouterr().err

@@ -118,8 +118,7 @@ def table(result: dict) -> str:
         cells = (f"{line[name] / unit:.{digits}f}" for line in roads.values())
         lines.append(aligned(label, cells, 28))
     with_clip = listed([model for model in roads if "clip" in ROADS[model].stages] or ["no road"])
-    lines.append(f"CLIP is part of {with_clip}, in parameters and in seconds to train; the judge "
-                 "of none")
+    lines.append(f"CLIP is part of {with_clip}, in parameters and training; the judge of none")
     lines.append(f"{result['samples']} pictures a row{samples(best)}, seed {result['seed']}, "
                  f"{result['machine']}")
     return "\n".join(lines + smoke_note(result))

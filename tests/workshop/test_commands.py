@@ -19,13 +19,13 @@ import pytest
 import torch
 from PIL import Image
 
-from minidalle import dalle, data, download, latent, manipulate
+from minidalle import dalle, data, download, gan, latent, manipulate
 from minidalle.checkpoint import FORMAT, read_checkpoint, write
 from minidalle.course.checks import listing
 from minidalle.course.commands import main
 from minidalle.train import seeded, seeded_each
 from minidalle.workshop import looking, recipes
-from minidalle.workshop.commands import folder_and_picture
+from minidalle.workshop.commands import folder_and_picture, roads_with
 from minidalle.workshop.pictures import to_pixels
 from minidalle.workshop.recipes import Workshop
 
@@ -350,7 +350,7 @@ def test_ink_of_the_papers_colour_is_told_and_never_proposed(runs, capsys):
     assert proposed[1] != proposed[2]
 
 
-@pytest.mark.parametrize("model", recipes.ROADS)
+@pytest.mark.parametrize("model", roads_with({"guidance"}))
 @pytest.mark.parametrize("guidance, told", [(4, 0), (4.5, 1)])
 def test_guidance_that_spoils_pictures_is_told_in_one_line(runs, capsys, model, guidance, told):
     assert call("draw", SEVEN, out=runs, scale=1, model=model, guidance=guidance) == 0
@@ -423,6 +423,13 @@ def test_every_knob_on_the_command_line_is_that_of_caption_to_picture(runs, opti
     shop = Workshop(budget="smoke", folder=runs, device="cpu", say=lambda line: None)
     own = seeded_each(0, range(knobs.get("best_of", 1)))
     image = dalle.caption_to_picture(shop.dalle_road(), [SEVEN], own, **knobs)[0]
+    assert np.array_equal(pixels(runs / "draw.png"), to_pixels(image))
+
+
+def test_the_truncation_of_the_gan_is_that_of_its_caption_to_picture(runs):
+    assert call("draw", SEVEN, out=runs, model="gan", scale=1, truncation=0.4) == 0
+    shop = Workshop(budget="smoke", folder=runs, device="cpu", say=lambda line: None)
+    image = gan.caption_to_picture(shop.gan_road(), [SEVEN], seeded_each(0, [0]), truncation=0.4)[0]
     assert np.array_equal(pixels(runs / "draw.png"), to_pixels(image))
 
 
@@ -544,6 +551,7 @@ def test_a_negative_caption_is_that_of_caption_to_picture_without_its_unknown_wo
 @pytest.mark.parametrize("words, said", [
     (["--negative", "red"], "--negative is of no use to unclip; add --model latent, or leave"),
     (["--strength", "0.5"], "--strength is of no use to unclip; add --model latent, or leave"),
+    (["--truncation", "1"], "--truncation is of no use to unclip; add --model gan, or leave"),
     (["--from", "x.png", "--model", "dalle"], "--from is of no use to dalle; add --model latent"),
     (["--from", "x.png", "--complete", "x.png"], "--complete and --from are of no use to unclip"),
     (["--strength", "0.5", "--model", "latent"], "add --from PICTURE, or leave it out"),

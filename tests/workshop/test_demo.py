@@ -305,7 +305,8 @@ def longest(world) -> tuple[list[str], list[bool]]:
 
 
 @pytest.mark.parametrize("captions, model, strip", [
-    (show_captions, "unclip", 11), (longest, "unclip", 11), (longest, "dalle", 9)])
+    (show_captions, "unclip", 11), (longest, "unclip", 11), (longest, "dalle", 9),
+    (longest, "gan", 11)])
 def test_figure_is_a_png_in_which_no_text_is_cut_or_lies_on_another(
         shop, tmp_path, monkeypatch, page, captions, model, strip):
     """By the boxes that matplotlib says each text and each picture takes up."""
@@ -355,3 +356,15 @@ def test_the_strip_of_dalle_shows_rows_of_codes_as_they_come_and_ends_with_the_p
         assert np.array_equal(shown[:4 * rows], picture[:4 * rows])
         assert (shown[4 * rows:] == strip[0][0, 0]).all()
     assert len(strip) == 9 and page[-1].texts[0].get_text().startswith("minidalle's DALL-E draws")
+
+
+def test_the_strip_of_the_gan_goes_from_no_noise_to_the_picture_with_its_own(shop):
+    """Painted by hand with a tenth more of that noise from one to the next."""
+    paint, captions = shop.painter("gan"), ["a red seven on blue", "a pink 3 on black"]
+    images, (_, strip) = ROADS["gan"].making(shop, paint, captions, 1)
+    z, text = shop.gan().noise(2, seeded(0)), shop.tokenizer.batch(captions)
+    assert len(strip) == 11 and torch.equal(images, paint(captions, seeded(0)))
+    torch.testing.assert_close(strip[-1][0], images[1], atol=1e-5, rtol=1e-4)
+    for k, (picture, _) in enumerate(strip):
+        by_hand = shop.gan().painter(k / 10 * z[1:], shop.clip().encode_text(text)[1:])[0]
+        torch.testing.assert_close(picture, by_hand, atol=1e-5, rtol=1e-4)

@@ -5,7 +5,7 @@ from dataclasses import asdict, replace
 import pytest
 import torch
 
-from minidalle import dalle, latent, unclip
+from minidalle import dalle, gan, latent, unclip
 from minidalle.ar_prior import ArPrior
 from minidalle.checkpoint import fingerprint, read_checkpoint
 from minidalle.data import Digits, is_unseen
@@ -51,7 +51,8 @@ def batches(copied, monkeypatch):
     def fit(model, batch, config, seed, path, settings):
         kept[path.stem] = batch
         return model.eval()
-    monkeypatch.setattr(recipes, "fit", fit)
+    for loop in ("fit", "play"):
+        monkeypatch.setattr(recipes, loop, fit)
     monkeypatch.setattr(recipes, "load", lambda *args: None)
     return kept, train_all(workshop(copied))
 
@@ -197,6 +198,10 @@ def test_models_fit_together_as_one_road_and_are_done_learning(shop):
         [shop.models[stage] for stage in ROADS["latent"].stages]
     assert third.vae.config.size == shop.world.size
     assert (third.denoiser.config.channels, *2 * [third.denoiser.config.grid]) == third.vae.shape
+    fourth = shop.gan_road()
+    assert [fourth.clip, fourth.gan] == [shop.models[stage] for stage in ROADS["gan"].stages]
+    assert (fourth.gan.config.size, fourth.gan.config.embed) \
+        == (shop.world.size, fourth.clip.config.embed)
     for model in shop.models.values():
         assert not model.training and not any(p.requires_grad for p in model.parameters())
 
@@ -223,18 +228,31 @@ def test_the_denoiser_learns_latents_of_this_vae_and_the_words_of_this_clip(batc
     assert torch.equal(heard, ids != shop.tokenizer.pad) and not states.requires_grad
 
 
+def test_the_gan_learns_pictures_with_the_text_vectors_of_the_very_clip_it_is_used_with(batches):
+    """The same batch, drawn again from the world and encoded by hand; no gradient hangs on it."""
+    batches, shop = batches
+    drawn = shop.world.batch(16, "train", seeded(5))
+    images, text = batches["gan"](16, seeded(5))
+    assert torch.equal(images, drawn.images) and not text.requires_grad
+    assert torch.equal(text, shop.clip().encode_text(shop.tokenizer.batch(drawn.captions)))
+
+
 def test_the_schedules_of_the_dvae_end_with_its_training(shop):
     assert shop.dvae().config.steps == fit_config("dvae", "smoke").steps == 4
 
 
-@pytest.mark.parametrize("model, alone", [("unclip", unclip.caption_to_picture),
-                                          ("dalle", dalle.caption_to_picture),
-                                          ("latent", latent.caption_to_picture)])
-def test_a_painter_is_caption_to_picture_of_that_road_with_its_models_in_place(shop, model, alone):
-    road = {"unclip": shop.unclip, "dalle": shop.dalle_road, "latent": shop.latent_road}[model]()
+@pytest.mark.parametrize("model, alone, knob", [
+    ("unclip", unclip.caption_to_picture, "guidance"),
+    ("dalle", dalle.caption_to_picture, "guidance"),
+    ("latent", latent.caption_to_picture, "guidance"),
+    ("gan", gan.caption_to_picture, "truncation")])
+def test_a_painter_is_caption_to_picture_of_that_road_with_its_models_in_place(
+        shop, model, alone, knob):
+    road = {"unclip": shop.unclip, "dalle": shop.dalle_road, "latent": shop.latent_road,
+            "gan": shop.gan_road}[model]()
     captions = ["a red seven on blue", "a pink 3 on black paper"]
-    images = shop.painter(model)(captions, seeded(3), guidance=3.0)
-    assert torch.equal(images, alone(road, captions, seeded(3), guidance=3.0))
+    images = shop.painter(model)(captions, seeded(3), **{knob: 3.0})
+    assert torch.equal(images, alone(road, captions, seeded(3), **{knob: 3.0}))
     assert images.shape == (2, 3, 32, 32)
 
 
@@ -243,8 +261,8 @@ def test_dalle_paints_without_any_clip_and_a_road_that_is_none_is_told(copied):
     shop.path("clip").unlink()
     shop.painter("dalle")(["a red seven on blue"], seeded(0))
     assert not shop.path("clip").exists()
-    with pytest.raises(ValueError, match="no road 'gan'; choose one of unclip, dalle, latent"):
-        shop.painter("gan")
+    with pytest.raises(ValueError, match="no road 'none'; choose one of unclip, dalle, latent"):
+        shop.painter("none")
 
 
 def test_a_model_is_loaded_once_and_counts_the_seconds_it_took_to_train(shop):
@@ -318,6 +336,15 @@ def test_a_denoiser_of_another_clip_or_vae_is_refused_by_its_fingerprint(copied,
         next(model.parameters()).add_(1)
     with pytest.raises(ValueError, match=rf"latent.pt was made with taught_by_{teacher} = {old}, "):
         shop.latent()
+
+
+def test_a_gan_of_another_clip_is_refused_by_its_fingerprint(copied):
+    shop = workshop(copied)
+    old = fingerprint(shop.clip())
+    with torch.no_grad():
+        next(shop.clip().parameters()).add_(1)
+    with pytest.raises(ValueError, match=rf"gan.pt was made with taught_by_clip = {old}, "):
+        shop.gan()
 
 
 def test_a_checkpoint_from_before_there_were_two_roads_still_loads(copied, monkeypatch):
