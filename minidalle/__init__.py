@@ -20,6 +20,11 @@ The road of Stable Diffusion draws something smaller than a picture, among the c
     states              --denoiser--->  latents (B, C, h, w)               latent.py
     latents             --vae-------->  images (B, 3, H, W) in [-1, 1]     vae.py
 
+The road of the GAN needs one pass: what a picture is, the painter has learnt from its critic.
+
+    ids (B, T)          --clip------->  text vectors (B, E)                clip.py
+    noise and vectors   --painter---->  images (B, 3, H, W) in [-1, 1]     gan.py
+
 Under them lie transformer.py, unet.py and diffusion.py; data.py makes captioned pictures (pairs.py
 with two digits each), train.py trains, metrics.py measures. These files are the reading room.
 workshop/ makes trained roads of them, tables, pictures and the command line; course/ is what

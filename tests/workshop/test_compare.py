@@ -79,12 +79,12 @@ def test_all_roads_and_the_best_of_eight_draw_the_captions_that_they_are_asked_f
     monkeypatch.setattr(compare, "seconds_for", lambda workshop, paint, n: 1.0)
     monkeypatch.setattr(Figure, "savefig", lambda self, path, dpi: path.touch())
     line = compare.compare(shop, tmp_path / "x.png", tmp_path / "x.json", 10)
-    n, unclip = len(ROADS), drawn[:2]
-    roads, best, shown = drawn[:2 * n], drawn[2 * n:-n], drawn[-n:]
-    assert roads == unclip * n and shown == [shown[0]] * n
+    n = len(ROADS)
+    roads, best, shown = drawn[:2 * n], drawn[2 * n:2 * n + 2], drawn[2 * n + 2:]
+    assert roads == roads[:2] * n and shown == [shown[0]] * n
     assert [(len(captions), n) for captions, n in best] == [(5, 8), (5, 8)]
     assert line["roads"]["dalle"]["best_of_8"]["samples"] == 5 and line["samples"] == 10
-    assert len(unclip[0][0]) == 10 and shown[0][0][::4] == show_captions(shop.world)[0]
+    assert len(roads[0][0]) == 10 and shown[0][0][::4] == show_captions(shop.world)[0]
 
 
 def test_the_seconds_are_those_of_the_second_time(shop, monkeypatch):
@@ -107,10 +107,10 @@ def test_the_table_on_the_screen_is_that_of_the_file(compared, result):
             numbers = [f"{value:.3f}" for value in road[split].values()]
             assert numbers in [line[-4:] for line in lines]
     roads = result["roads"].values()
-    ends = [line[-len(roads):] for line in lines]
+    rows = [line[-len(roads):] for line in lines]
     for name, digits in (("fid", 3), ("clip_score", 3), ("seconds_for_64", 2)):
-        assert [f"{road[name]:.{digits}f}" for road in roads] in ends
-    assert [f"{road['parameters'] / 1e6:.2f}" for road in roads] in ends
+        assert [f"{road[name]:.{digits}f}" for road in roads] in rows
+    assert [f"{road['parameters'] / 1e6:.2f}" for road in roads] in rows
     assert max(map(len, table(result).splitlines())) <= 100
     assert f"(floor {result['roads']['unclip']['fid_floor']:.3f})" in table(result)
 
@@ -156,7 +156,7 @@ def page(monkeypatch):
         path.touch()
 
     def painter(self, model):
-        shades = torch.linspace(-1, 1, 40) * (1 - 0.3 * [*ROADS].index(model))
+        shades = torch.linspace(-1, 1, 40) * (0.1 + list(ROADS).index(model) / 7)
         return lambda captions, generator: shades[:, None, None, None].expand(-1, 3, 32, 32)
     monkeypatch.setattr(Figure, "savefig", noting)
     monkeypatch.setattr(Workshop, "painter", painter)
@@ -181,7 +181,7 @@ def test_figure_has_the_same_captions_in_rows_and_a_group_of_columns_for_each_ro
         assert not any(box.overlaps(other) for other in (words + pictures)[i + 1:]), i
     assert len(pictures) == 40 * len(ROADS)
     for row in range(10):
-        mine = [box for i in range(4 * row, len(pictures), 40) for box in pictures[i:i + 4]]
+        mine = [pictures[i + 4 * row + k] for i in range(0, len(pictures), 40) for k in range(4)]
         assert len({round(box.y0) for box in mine}) == 1
         assert [box.x0 for box in mine] == sorted(box.x0 for box in mine)
     images = [shop.painter(model)([], None) for model in ROADS]
@@ -198,7 +198,7 @@ def test_figure_frames_exactly_the_unseen_rows_and_says_the_finding(shop, result
     captions, unseen = show_captions(WORLDS["drawn"]())
     assert all(caption in texts for caption in captions)
     frames = [to_hex(axes.spines["left"].get_edgecolor()) for axes in page[0].axes]
-    assert [frame == RED for frame in frames] \
-        == [u for u in unseen for _ in range(4)] * len(ROADS)
+    assert [frame == RED for frame in frames] == [u for u in unseen for _ in range(4)] \
+        * len(ROADS)
     assert texts.count("unseen combination") == sum(unseen)
     assert all(share in texts[0] for share in ("99.2 %", "86.1 %", "93.1 %"))

@@ -19,8 +19,6 @@ from minidalle.workshop.recipes import ROADS, Knob, Road, Workshop, guidance
 
 pytestmark = pytest.mark.usefixtures("quick")
 SEVEN = "a red seven on blue"
-OTHERS = [*ROADS]
-GUIDED = roads_with({"guidance"})
 
 
 def toy_pictures(clip, captions, generator, grey=0.5):
@@ -52,7 +50,8 @@ def runs(smoke, tmp_path, monkeypatch) -> Path:
     """Where the small demo's models lie, as links; nothing more may be trained."""
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs" / smoke.models.name).symlink_to(smoke.models, target_is_directory=True)
-    monkeypatch.setattr(recipes, "fit", None)
+    for loop in ("fit", "play"):
+        monkeypatch.setattr(recipes, loop, None)
     return tmp_path / "runs"
 
 
@@ -63,11 +62,11 @@ def test_the_help_names_a_new_road_its_stages_and_its_knobs(toy, capsys):
     said = " ".join(capsys.readouterr().out.split())
     assert "toy, that of nobody (stages clip)." in said
     assert "only with --model toy: --grey SHADE how bright the picture is" in said
-    assert f"{OTHERS[0]} (default) or {' or '.join(OTHERS[1:])} or toy" in said
+    assert " or ".join(ROADS).replace("unclip", "unclip (default)") in said
 
 
 def test_what_every_road_takes_is_said_of_all_and_what_some_take_of_those(monkeypatch, capsys):
-    """The same knob on two of the roads, another on all of them; and the GAN has none of either."""
+    """The same knob on two of all roads, another on all of them, once that without it is gone."""
     monkeypatch.delitem(ROADS, "gan")
     monkeypatch.setitem(ROADS, "toy", Road("nobody", "a toy", ("clip",), Workshop.clip,
                                            toy_pictures, toy_making, 0.001,
@@ -105,7 +104,7 @@ def test_draw_draws_along_a_new_road_and_its_knob_is_that_of_its_painter(toy, ru
     (["--model", "toy", "--top-k", "3"],
      "--top-k is of no use to toy; add --model dalle, or leave that out"),
     (["--model", "toy", "--guidance", "3"],
-     f"of no use to toy; add --model {' or '.join(GUIDED)}, or"),
+     f"of no use to toy; add --model {' or '.join(roads_with({'guidance'}))}, or"),
     (["--grey", "1", "--top-p", "1"], "--grey and --top-p are of no use to unclip; leave that out"),
     (["--grey", "2"], "'2' is not a number from -1 to 1")])
 def test_a_knob_of_another_road_is_told_with_the_roads_that_have_it(toy, runs, capsys, words, said):
@@ -146,17 +145,17 @@ def test_compare_puts_a_new_road_beside_the_others_in_table_file_and_figure(
     monkeypatch.setattr(compare, "SAMPLES", {"smoke": 4})
     assert call("compare", out=runs) == 0
     result, said = json.loads((runs / "compare.json").read_text()), capsys.readouterr().out
-    assert list(result["roads"]) == [*OTHERS, "toy"]
+    assert list(result["roads"]) == list(ROADS)
     lines = [" ".join(line.split()) for line in said.splitlines()]
-    assert " ".join([*OTHERS, "toy"]) in lines
-    assert f"captions along {', '.join(OTHERS)} and toy" in said
+    assert " ".join(ROADS) in lines
+    assert f"captions along {compare.listed(ROADS)}" in said
     toys = result["roads"]["toy"]
     for label, row in (("toy", toys), ("toy, best of 2 by CLIP", toys["best_of_2"])):
         for split in ("test", "unseen"):
             assert " ".join([label, *(f"{v:.3f}" for v in row[split].values())]) in lines
-    assert f"CLIP is part of {', '.join(OTHERS)} and toy, in parameters" in said
+    assert "CLIP is part of unclip, dalle, latent, gan and toy, in parameters" in said
     assert "4 pictures a row (best of 8: 4, best of 2: 4), seed 0" in said
-    assert len(pages[0].axes) == 40 * len(ROADS) and "toy" in pages[0].texts[0].get_text()
+    assert len(pages[0].axes) == len(ROADS) * 40 and "toy" in pages[0].texts[0].get_text()
 
 
 @pytest.mark.parametrize("number", [1, 2, 3, 4, 6])
