@@ -68,7 +68,7 @@ def wasserstein(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def relativistic(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
-    """In pairs: the real one shall score above the painted one (R3GAN, equation 2)."""
+    """In pairs: the real one shall score above the painted one (arXiv:1807.00734)."""
     check_scores(real, fake)
     return F.softplus(fake - real).mean(), F.softplus(real - fake).mean()
 
@@ -154,8 +154,8 @@ class Painter(nn.Module):
         self.start = nn.Linear(signal, 2 * width * self.side ** 2)
         c = [2 * width, width, width // 2, width // 4]
         self.grow = nn.ModuleList(Grow(a, b, signal) for a, b in pairwise(c))
-        self.leave = nn.Sequential(nn.GroupNorm(8, c[-1]), nn.ReLU(),
-                                   nn.Conv2d(c[-1], 3, 3, padding=1))
+        # subtle: no norm here, or it would take away how bright the paper is
+        self.leave = nn.Sequential(nn.ReLU(), nn.Conv2d(c[-1], 3, 3, padding=1))
         self.to(memory_format=torch.channels_last)
 
     def forward(self, z: Tensor, text: Tensor) -> Tensor:
@@ -192,10 +192,11 @@ class Critic(nn.Module):
         return self.score(self.look(images), text)                          # (B,)
 
     def score(self, seen: Tensor, text: Tensor) -> Tensor:
-        """How real it is, and how well it fits the text: (B, F), (B, E) -> (B,)."""
+        """How real it is, and how well it fits the text: (..., F), (..., E) -> (...)."""
         # w . phi(x) + (V y) . phi(x)
-        match = self.fits(text * text.shape[1] ** 0.5)                      # (B, F)
-        return (self.real(seen)[:, 0] + (match * seen).sum(dim=1) / seen.shape[1] ** 0.5).float()
+        match = self.fits(text * text.shape[-1] ** 0.5)                     # (..., F)
+        fit = (match * seen).sum(dim=-1) / seen.shape[-1] ** 0.5
+        return (self.real(seen)[..., 0] + fit).float()
 
 
 class Gan(nn.Module):
@@ -225,12 +226,15 @@ class Gan(nn.Module):
                     ) -> Tensor:
         """batch = images (B, 3, H, W), their text vectors (B, E)."""
         images, text = batch
+        if len(text) < 2:
+            raise ValueError("a batch of 1 picture has no caption of another; take at least 2")
         with torch.no_grad():
             painted = self(text, generator)                                 # (B, 3, H, W)
         seen, drawn = self.critic.look(torch.cat([images, painted])).chunk(2)   # (B, F) each
-        right = self.critic.score(seen, text)                               # (B,)
-        wrong = self.critic.score(seen, text.roll(1, dims=0))               # (B,) of a neighbour
-        fake = self.critic.score(drawn, text)                               # (B,)
+        pairs = self.critic.score(seen[:, None], text)                      # (B, B) each with each
+        right, fake = pairs.diagonal(), self.critic.score(drawn, text)      # (B,)
+        # of the other captions the one that fits best: most are wrong in their colours already
+        wrong = pairs.masked_fill(torch.eye(len(text), dtype=torch.bool), -torch.inf).amax(dim=1)
         loss = (self.loss(right, fake)[0] + self.loss(right, wrong)[0]) / 2
         self.seen["critic"] = loss.detach()
         if self.clock % self.config.lazy == 0:

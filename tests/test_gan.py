@@ -344,14 +344,21 @@ def test_each_turn_moves_its_own_player_and_leaves_the_other_as_it_was(monkeypat
 
 
 def test_the_critic_sees_painted_pictures_and_captions_of_others_as_negatives():
-    """Its loss by hand, without penalties: the mean of both comparisons, each as the loss says."""
-    model, batch = gan(minimax, gamma=0.0), (pictures(), texts())
-    painted = model.painter(model.noise(4, seed(3)), batch[1])
-    right = model.critic(*batch)
-    fake, wrong = model.critic(painted, batch[1]), model.critic(batch[0], batch[1][[3, 0, 1, 2]])
+    """Its loss by hand, without penalties: of the three captions of others for each picture, asked
+    one by one, the one that fits best."""
+    model, images, text = gan(minimax, gamma=0.0), pictures(), texts()
+    painted = model.painter(model.noise(4, seed(3)), text)
+    right, fake = model.critic(images, text), model.critic(painted, text)
+    wrong = torch.stack([max(model.critic(images[i:i + 1], text[j:j + 1])[0]
+                             for j in range(4) if j != i) for i in range(4)])
     # section 4.2: ln s_r + (ln(1 - s_w) + ln(1 - s_f)) / 2
     expected = F.logsigmoid(right) + (F.logsigmoid(-wrong) + F.logsigmoid(-fake)) / 2
-    torch.testing.assert_close(model.critic_loss(batch, seed(3)), -expected.mean())
+    torch.testing.assert_close(model.critic_loss((images, text), seed(3)), -expected.mean())
+
+
+def test_a_batch_without_another_caption_is_refused():
+    with pytest.raises(ValueError, match="a batch of 1 .* at least 2"):
+        gan().critic_loss((pictures(1), texts(1)), seed())
 
 
 def test_the_penalties_stand_every_few_steps_with_half_of_gamma_and_as_many_times():
