@@ -4,9 +4,10 @@ in -> out   noise z (B, Z), text vectors (B, E) -> images (B, 3, H, W) in [-1, 1
 idea        Nobody says what a good picture is: a second network, the critic, learns it. It scores
             pictures with their captions, the real ones up and the painted ones down; the painter
             goes where the score rises. A real picture with the caption of another is scored down as
-            well, or the painter could win with fine pictures of anything. Each loss is a function
-            of the scores of real and of painted pictures, and says what either player minimises.
-            The penalties keep the critic from becoming a cliff, at which the game never settles.
+            well, or the painter could win with fine pictures of anything; taken is the one that
+            fits best, as most others are betrayed by their colours. Each loss is a function of the
+            scores of real and of painted pictures, and says what either player minimises. The
+            penalties keep the critic from becoming a cliff, at which the game never settles.
 equation    min_G max_D  E ln D(x, y) + E ln(1 - D(G(z, y), y)),  D = sigmoid(score)
             score(x, y) = w . phi(x) + (V y) . phi(x)
 paper       Goodfellow et al. 2014, arXiv:1406.2661, sections 3 and 4; captions: Reed et al. 2016,
@@ -113,8 +114,8 @@ class GanConfig:
     size: int = 32             # H = W of the pictures; an eighth of it is where both networks turn
     noise: int = 64            # Z
     width: int = 64            # channels at a quarter of the size, of both networks
-    gamma: float = 1.0         # of R1 and R2: half of it is their weight
-    lazy: int = 1              # steps from one penalty to the next, which then counts as many times
+    gamma: float = 0.3         # of R1 and R2: half of it is their weight
+    lazy: int = 8              # steps from one penalty to the next, which then counts as many times
 
 
 def check_config(config: GanConfig) -> None:
@@ -233,8 +234,9 @@ class Gan(nn.Module):
         seen, drawn = self.critic.look(torch.cat([images, painted])).chunk(2)   # (B, F) each
         pairs = self.critic.score(seen[:, None], text)                      # (B, B) each with each
         right, fake = pairs.diagonal(), self.critic.score(drawn, text)      # (B,)
+        same = torch.eye(len(text), dtype=torch.bool, device=text.device)
         # of the other captions the one that fits best: most are wrong in their colours already
-        wrong = pairs.masked_fill(torch.eye(len(text), dtype=torch.bool), -torch.inf).amax(dim=1)
+        wrong = pairs.masked_fill(same, -torch.inf).amax(dim=1)             # (B,)
         loss = (self.loss(right, fake)[0] + self.loss(right, wrong)[0]) / 2
         self.seen["critic"] = loss.detach()
         if self.clock % self.config.lazy == 0:
