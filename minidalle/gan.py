@@ -28,15 +28,7 @@ from torch import Generator, Tensor, nn
 
 from minidalle.clip import Clip
 from minidalle.tokenizer import Tokenizer
-from minidalle.train import (
-    FitConfig,
-    Run,
-    autocast,
-    descend,
-    randn,
-    seeded,
-    update_average,
-)
+from minidalle.train import FitConfig, Run, autocast, descend, randn, seeded, update_average
 
 # ---- losses: scores of real and of painted pictures, each (B,) -> what critic and painter minimise
 

@@ -238,6 +238,15 @@ def test_a_loss_that_is_not_finite_stops_before_the_weights_are_spoilt():
     assert all(torch.isfinite(p).all() for p in model.parameters())
 
 
+def test_a_step_that_fails_leaves_no_lock_and_no_signal_caught_though_its_traceback_lives(tmp_path):
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(FloatingPointError) as caught:
+        fit(new_line(), lambda n, g: (torch.full((n, 3), torch.nan), torch.zeros(n, 1)), CONFIG,
+            path=tmp_path / "line.pt")
+    assert signal.getsignal(signal.SIGINT) is before and caught.traceback
+    assert not list(tmp_path.glob(".*"))
+
+
 def test_a_device_or_budget_that_is_not_there_is_named_with_those_that_are(monkeypatch):
     with pytest.raises(ValueError, match="device 'tpu' is not there; this machine has .*cpu"):
         train.choose_device("tpu")
