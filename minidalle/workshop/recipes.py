@@ -56,7 +56,7 @@ FITS = {                       # what two CPU cores need; the gpu budget takes l
     "dalle": FitConfig(steps=1000, batch=64, lr=4e-3, decay=0.99, muon=True),
     "vae": FitConfig(steps=600, batch=64, lr=4e-3, decay=0.99, muon=True),
     "latent": FitConfig(steps=1000, batch=64, lr=4e-3, decay=0.995, muon=True),
-    "gan": FitConfig(steps=2000, batch=64, lr=4e-3, decay=0.99, weight_decay=0.0)}
+    "gan": FitConfig(steps=800, batch=64, lr=4e-3, decay=0.99, weight_decay=0.0)}
 PURPOSE = {
     "judge": "reads digit and colours off a picture, to measure with",
     "clip": "captions and pictures as vectors in one space",
@@ -71,7 +71,7 @@ PURPOSE = {
     "gan": "noise and text vector -> picture, against a critic"}
 # on two CPU cores that know no bf16; those that do take a third to two thirds
 SECONDS = {"judge": 20, "clip": 70, "prior": 35, "arprior": 60, "decoder": 150,
-           "upsampler": 30, "dvae": 160, "dalle": 330, "vae": 100, "latent": 300, "gan": 300}
+           "upsampler": 30, "dvae": 160, "dalle": 330, "vae": 100, "latent": 300, "gan": 120}
 STAGES = tuple(FITS)
 WORLDS = {"drawn": drawn, "mnist": mnist, "cifar10": cifar10, "pairs": pairs}
 # handwriting and photos vary more than fonts; in pairs there is twice as much to see and to say
