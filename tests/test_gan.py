@@ -2,6 +2,7 @@
 import math
 import os
 import signal
+from dataclasses import replace
 
 import pytest
 import torch
@@ -341,6 +342,16 @@ def test_each_turn_moves_its_own_player_and_leaves_the_other_as_it_was(monkeypat
         changed = {name.split(".")[0] for name, value in model.state_dict().items()
                    if not torch.equal(value, before[name])}
         assert changed - {"clock"} == {moved}
+
+
+def test_the_turn_of_the_painter_works_out_no_gradient_for_the_critic(monkeypatch):
+    """Those of its own turn, noted when the painter's begins, are still there when it is over."""
+    model, noted, own = gan(), [], Gan.painter_loss
+    monkeypatch.setattr(model, "painter_loss", lambda *args: noted.extend(
+        p.grad.clone() for p in model.critic.parameters()) or own(model, *args))
+    play(model, batches, replace(CONFIG, steps=1))
+    grads = [p.grad for p in model.critic.parameters()]
+    assert all(torch.equal(a, b) for a, b in zip(noted, grads, strict=True))
 
 
 def test_the_critic_sees_painted_pictures_and_captions_of_others_as_negatives():
