@@ -344,6 +344,14 @@ def test_each_turn_moves_its_own_player_and_leaves_the_other_as_it_was(monkeypat
         assert changed - {"clock"} == {moved}
 
 
+def test_every_turn_of_every_step_has_noise_of_its_own():
+    """Noted where it is asked for, in three steps."""
+    model, noises = gan(), []
+    model.painter.register_forward_pre_hook(lambda module, args: noises.append(args[0]))
+    play(model, batches, replace(CONFIG, steps=3))
+    assert len(noises) == 6 and len(torch.stack(noises).flatten(1).unique(dim=0)) == 6
+
+
 def test_the_turn_of_the_painter_works_out_no_gradient_for_the_critic(monkeypatch):
     """Those of its own turn, noted when the painter's begins, are still there when it is over."""
     model, noted, own = gan(), [], Gan.painter_loss

@@ -56,7 +56,7 @@ FITS = {                       # what two CPU cores need; the gpu budget takes l
     "dalle": FitConfig(steps=1000, batch=64, lr=4e-3, decay=0.99, muon=True),
     "vae": FitConfig(steps=600, batch=64, lr=4e-3, decay=0.99, muon=True),
     "latent": FitConfig(steps=1000, batch=64, lr=4e-3, decay=0.995, muon=True),
-    "gan": FitConfig(steps=800, batch=64, lr=4e-3, decay=0.99, weight_decay=0.0)}
+    "gan": FitConfig(steps=1000, batch=64, lr=4e-3, decay=0.99, weight_decay=0.0)}
 PURPOSE = {
     "judge": "reads digit and colours off a picture, to measure with",
     "clip": "captions and pictures as vectors in one space",
