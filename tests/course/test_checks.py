@@ -78,6 +78,16 @@ def test_the_gradients_are_those_by_hand_and_none_where_none_arrives():
     assert of_s.item() == pytest.approx(7 * math.sin(1)) and of_unused is None
 
 
+def test_the_gradients_of_an_answer_in_parts_are_those_of_its_parts_one_after_the_other():
+    """f = (x0 s, [x1, 4 x0]) with the weights sin 1, sin 2 and sin 3, as a tuple or as a list."""
+    x, s = torch.tensor([5.0, 7.0]), torch.tensor(3.0)
+    for kind in (tuple, list):
+        of_x, of_s = gradients_of(lambda x, s, kind=kind: kind(
+            (x[0] * s, torch.stack([x[1], 4 * x[0]]))))(x.clone(), s.clone())
+        assert of_x.tolist() == pytest.approx([3 * math.sin(1) + 4 * math.sin(3), math.sin(2)])
+        assert of_s.item() == pytest.approx(5 * math.sin(1))
+
+
 @pytest.mark.parametrize("function, words", [
     (lambda ids, x, s: x[ids] * s.item(), "no gradient reaches s. Then nothing can be learnt"),
     (lambda ids, x, s: x[ids] * float(s), "no gradient reaches s."),

@@ -87,6 +87,7 @@ def exercises() -> tuple[Exercise, ...]:
         data,
         diffusion,
         dvae,
+        gan,
         latent,
         map,
         metrics,
@@ -100,6 +101,7 @@ def exercises() -> tuple[Exercise, ...]:
     banks = (map, data, tokenizer, transformer, clip, metrics,          # what all roads share
              vae,                                                       # of Stable Diffusion's road
              dvae, dalle,                                               # the road of DALL-E
+             gan,                                                       # the road of the GAN
              diffusion, unet, prior, unclip,                            # the road of DALL-E 2
              latent)                                                    # and the rest of that
     return tuple(exercise for bank in banks for exercise in bank.EXERCISES)

@@ -27,7 +27,9 @@ def gradients_of(function: Callable) -> Callable:
         learnt = [arg.requires_grad_() for arg in args if is_learnt(arg)]
         with torch.enable_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")    # PyTorch's own at math.exp(x): we say it in words
-            answer = function(*args).double().flatten()
+            answer = function(*args)
+            parts = answer if isinstance(answer, (list, tuple)) else [answer]      # two losses
+            answer = torch.cat([part.double().flatten() for part in parts])
             # subtle: equal weights would not do, the sum of a softmax never changes
             total = answer @ torch.arange(1, len(answer) + 1, device=answer.device).double().sin()
         if not total.requires_grad:

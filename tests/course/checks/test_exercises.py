@@ -13,6 +13,7 @@ import pytest
 import styles_dalle
 import styles_diffusion
 import styles_dvae
+import styles_gan
 import styles_latent
 import styles_prior
 import styles_unclip
@@ -34,8 +35,8 @@ from minidalle.transformer import MultiHeadAttention
 EXERCISES = checks.exercises()
 SEEDS = range(10)
 LESSONS = ("00_map", "01_data", "02_tokenizer", "03_transformer", "04_clip", "05_metrics",
-           "06_vae", "07_dvae", "08_dalle", "10_diffusion", "11_unet", "12_prior", "13_unclip",
-           "14_latent")
+           "06_vae", "07_dvae", "08_dalle", "09_gan", "10_diffusion", "11_unet", "12_prior",
+           "13_unclip", "14_latent")
 each = pytest.mark.parametrize("exercise", EXERCISES, ids=lambda exercise: exercise.name)
 each_mistake = pytest.mark.parametrize(
     "exercise, mistake", [(one, mistake) for one in EXERCISES for mistake in one.mistakes],
@@ -255,6 +256,7 @@ OTHER_STYLE = {
     **styles_vae.OTHER_STYLE,
     **styles_dvae.OTHER_STYLE,
     **styles_dalle.OTHER_STYLE,
+    **styles_gan.OTHER_STYLE,
     **styles_diffusion.OTHER_STYLE,
     **styles_unet.OTHER_STYLE,
     **styles_prior.OTHER_STYLE,
