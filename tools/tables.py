@@ -97,6 +97,8 @@ PAPERS = {                     # the idea each lesson is about, and where it com
     "07_dvae": "discrete codes ([1611.01144](https://arxiv.org/abs/1611.01144), "
                "[1711.00937](https://arxiv.org/abs/1711.00937))",
     "08_dalle": "DALL-E ([2102.12092](https://arxiv.org/abs/2102.12092))",
+    "09_gan": "the GAN ([1406.2661](https://arxiv.org/abs/1406.2661)), with captions "
+              "([1605.05396](https://arxiv.org/abs/1605.05396))",
     "10_diffusion": "DDPM ([2006.11239](https://arxiv.org/abs/2006.11239)), DDIM "
                     "([2010.02502](https://arxiv.org/abs/2010.02502))",
     "11_unet": "the UNet ([1505.04597](https://arxiv.org/abs/1505.04597))",

@@ -33,6 +33,7 @@ FIGURES = {"figure.dpi": 100, "figure.figsize": (7, 3), "figure.constrained_layo
 ROWS = {                       # the map: rows of lessons, from caption to picture
     "what all roads share": ("01_data", "02_tokenizer", "03_transformer", "04_clip", "05_metrics"),
     "the road of DALL-E": ("07_dvae", "08_dalle"),
+    "the road of the GAN": ("09_gan",),
     "the road of DALL-E 2": ("10_diffusion", "11_unet", "12_prior", "13_unclip"),
     "that of Stable Diffusion": ("06_vae", "14_latent")}
 

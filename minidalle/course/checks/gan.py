@@ -1261,15 +1261,13 @@ def next_where(table: Tensor, start: int = 1, step: int = 1) -> Tensor:
         dim=1, keepdim=True))[:, 0], torch.arange(B))
 
 
-def batches(many, *kinds, repeat: bool = True):
+def batches(many, *kinds):
     """B = many(g) pictures of which neighbours are often alike, also the last and the first; kinds
     differ from each other in a few factors."""
     def draw(g: Generator) -> tuple:
         B = many(g)
         which = torch.randint(len(kinds), (B,), generator=g)
-        which[:3] = torch.tensor([0, 0, 1])
-        if repeat:
-            which[-2:] = torch.tensor([0, 0])
+        which[:3], which[-2:] = torch.tensor([0, 0, 1]), torch.tensor([0, 0])
         shift = torch.randint(3, (len(kinds[0]),), generator=g)
         return (torch.tensor(kinds)[which] + shift,)
     return draw
@@ -1284,8 +1282,11 @@ def two_kinds(g: Generator) -> tuple:
 
 
 def permuted(g: Generator) -> tuple:
-    """The same numbers in another order: another sum, product or set they have not."""
-    return batches(lambda g: between(7, 9, g), [1, 2, 3, 0], [3, 2, 1, 0], [2, 1, 3, 0])(g)
+    """The same numbers in another order, and others with the same sum."""
+    kinds = torch.tensor([[1, 2, 3, 0], [3, 2, 1, 0], [2, 2, 2, 0]]) + between(0, 3, g)
+    which = torch.cat([torch.tensor([0, 0, 1, 2]), torch.randint(3, (between(2, 4, g),),
+                                                                 generator=g)])
+    return (kinds[which],)
 
 
 def all_unlike(g: Generator) -> tuple:
