@@ -1267,7 +1267,7 @@ def batches(many, *kinds):
     def draw(g: Generator) -> tuple:
         B = many(g)
         which = torch.randint(len(kinds), (B,), generator=g)
-        which[:3], which[-2:] = torch.tensor([0, 0, 1]), torch.tensor([0, 0])
+        which[:5], which[-2:] = torch.tensor([0, 0, 1, 0, 2]), torch.tensor([0, 0])
         shift = torch.randint(3, (len(kinds[0]),), generator=g)
         return (torch.tensor(kinds)[which] + shift,)
     return draw
@@ -1282,8 +1282,8 @@ def two_kinds(g: Generator) -> tuple:
 
 
 def permuted(g: Generator) -> tuple:
-    """The same numbers in another order, and others with the same sum."""
-    kinds = torch.tensor([[1, 2, 3, 0], [3, 2, 1, 0], [2, 2, 2, 0]]) + between(0, 3, g)
+    """The same numbers in another order, and others with the same sum that differ more."""
+    kinds = torch.tensor([[1, 2, 3, 0], [3, 2, 1, 0], [2, 4, 0, 0]]) + between(0, 3, g)
     which = torch.cat([torch.tensor([0, 0, 1, 2]), torch.randint(3, (between(2, 4, g),),
                                                                  generator=g)])
     return (kinds[which],)
