@@ -315,12 +315,10 @@ def kept_above(eps: float):
             lambda x: (1 - (-x).sigmoid()).clamp(min=eps).log())
 
 
-WAYS = {"logsigmoid": F.logsigmoid, "log of sigmoid": log_of_sigmoid,
-        "log of 1 - sigmoid": log_of_the_rest}
+WAYS = {"right": F.logsigmoid, "log sigmoid": log_of_sigmoid, "log(1 - sigmoid)": log_of_the_rest}
 OVERFLOWS = tuple(             # of a real score, of a painted one, of that for the painter
     names for names in itertools.product(
-        ("logsigmoid", "log of sigmoid"), WAYS, ("logsigmoid", "log of sigmoid"))
-    if set(names) != {"logsigmoid"})
+        ("right", "log sigmoid"), WAYS, ("right", "log sigmoid")) if set(names) != {"right"})
 
 
 NON_SATURATING = Exercise(
@@ -1070,17 +1068,17 @@ RELATIVISTIC = Exercise(
      scores(several, 900.0, 900.0), surprising((0, 40.0)), surprising((1, 40.0)), graded(0)),
     of_section(3,
         Mistake(
-            "overflows: log of sigmoid, or exp",
+            "overflows: log sigmoid, or exp",
             "The formula is right, but sigmoid(-2000) is 0 in a computer, e^2000 is infinite, and "
             "so is the logarithm of either. F.logsigmoid and F.softplus never compute them.",
             related(lambda d: -log_of_sigmoid(d).mean())),
         Mistake(
-            "overflows: log of 1 - sigmoid",
+            "overflows: log(1 - sigmoid)",
             "The formula is right, but 1 - sigmoid(40) is 0 in a computer and its logarithm "
             "infinite. 1 - sigmoid(s) is sigmoid(-s), and F.logsigmoid takes its logarithm.",
             related(lambda d: -log_of_the_rest(d).mean())),
         Mistake(
-            "overflows: log of sigmoid, and of 1 - sigmoid",
+            "overflows: log sigmoid, log(1 - sigmoid)",
             "The formula is right, but sigmoid(-2000) is 0 in a computer, 1 - sigmoid(40) is too, "
             "and their logarithms are infinite. F.logsigmoid and F.softplus never compute them.",
             lambda real, fake: (-log_of_sigmoid(real - fake).mean(),
@@ -1444,8 +1442,8 @@ def aware_by(log_right, log_wrong, log_fake):
 
 
 AWARE_OVERFLOWS = tuple(
-    names for names in itertools.product(("logsigmoid", "log of sigmoid"), WAYS, WAYS)
-    if set(names) != {"logsigmoid"})
+    names for names in itertools.product(("right", "log sigmoid"), WAYS, WAYS)
+    if set(names) != {"right"})
 
 
 MATCHING_AWARE = Exercise(

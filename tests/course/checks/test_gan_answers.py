@@ -184,8 +184,8 @@ WRONG = [
     ("best_critic", None, lambda p, q: (p - q).sigmoid()[..., None]),
     ("best_critic", None, lambda p, q: (p - q).sigmoid().mean()),
     ("best_critic", None, lambda p, q: (p - q).half().sigmoid()),
-    ("non_saturating", "overflows: log of sigmoid, log of 1 - sigmoid, log of sigmoid", by_logs),
-    ("non_saturating", "overflows: log of sigmoid, logsigmoid, log of sigmoid",
+    ("non_saturating", "overflows: log sigmoid, log(1 - sigmoid), log sigmoid", by_logs),
+    ("non_saturating", "overflows: log sigmoid, right, log sigmoid",
      lambda real, fake: (-real.sigmoid().log().mean() + F.softplus(fake).mean(),
                          -fake.sigmoid().log().mean())),
     ("non_saturating", "sigmoid, then binary_cross_entropy", by_bce),
@@ -236,9 +236,9 @@ WRONG = [
     ("r1", None, lambda x, w, r: penalty_of(x, w, r).clamp(-1, 1).pow(2).sum(1).mean()),
     ("r1", None, lambda x, w, r: penalty_of(x, w, r).pow(2).sum(1).mean().view(1)),
     ("r1", None, lambda x, w, r: penalty_of(x, w, r).pow(2).sum(1).mean().item()),
-    ("relativistic", "overflows: log of sigmoid, or exp", lambda real, fake: (
+    ("relativistic", "overflows: log sigmoid, or exp", lambda real, fake: (
         torch.log(1 + (fake - real).exp()).mean(), torch.log(1 + (real - fake).exp()).mean())),
-    ("relativistic", "overflows: log of sigmoid, or exp", lambda real, fake: (
+    ("relativistic", "overflows: log sigmoid, or exp", lambda real, fake: (
         F.soft_margin_loss(real - fake, torch.ones_like(real)),
         F.soft_margin_loss(fake - real, torch.ones_like(real)))),
     ("relativistic", "difference turned round", lambda real, fake: (
@@ -266,7 +266,7 @@ WRONG = [
     ("matching_aware", "wrong as right", lambda a, b, c: F.softplus(-a).mean()
      + (F.softplus(-b).mean() + F.softplus(c).mean()) / 2),
     ("matching_aware", "wrong captions left out", lambda a, b, c: losses_by_labels(a, c)[0]),
-    ("matching_aware", "overflows: log of sigmoid, log of 1 - sigmoid, log of 1 - sigmoid",
+    ("matching_aware", "overflows: log sigmoid, log(1 - sigmoid), log(1 - sigmoid)",
      lambda a, b, c: by_logs(a, b)[0] / 2 + by_logs(a, c)[0] / 2),
     ("matching_aware", "sigmoid, then binary_cross_entropy", lambda a, b, c: (
         by_bce(a, b)[0] + by_bce(a, c)[0]) / 2),
