@@ -225,7 +225,9 @@ def uses(stage: str, model: nn.Module, batch) -> dict[str, Callable[[], object]]
         "decoder": lambda: model.sample(batch[1]),
         "upsampler": lambda: model.sample(shrink(batch, model.config.small)),
         "latent": lambda: model.sample(batch[1:]),
-        "gan": lambda: model.sample(batch[1])}
+        "gan": lambda: model.sample(batch[1]),
+        "imagen": lambda: model.sample(batch[1:]),
+        "superres": lambda: model.sample(shrink(batch[0], model.config.small), batch[1:])}
     return {"sample": work[stage]} if stage in work else {}
 
 

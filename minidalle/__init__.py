@@ -25,6 +25,12 @@ The road of the GAN needs one pass: what a picture is, the painter has learnt fr
     ids (B, T)          --clip------->  text vectors (B, E)                clip.py
     noise and vectors   --painter---->  images (B, 3, H, W) in [-1, 1]     gan.py
 
+The road of Imagen needs no CLIP: its text encoder has never seen a picture.
+
+    ids (B, T)          --textmodel-->  states of all tokens (B, T, D)     textonly.py
+    states              --base------->  small pictures (B, 3, H/2, W/2)    imagen.py
+    both                --superres--->  images (B, 3, H, W) in [-1, 1]     imagen.py
+
 Under them lie transformer.py, unet.py and diffusion.py; data.py makes captioned pictures (pairs.py
 with two digits each), train.py trains, metrics.py measures. These files are the reading room.
 workshop/ makes trained roads of them, tables, pictures and the command line; course/ is what

@@ -179,6 +179,10 @@ class Diffusion(nn.Module):
         self.register_buffer("alpha_bar", table, persistent=False)
         self.predict, self.threshold = predict, threshold
 
+    def within(self, threshold: Callable[[Tensor], Tensor] | None) -> "Diffusion":
+        """The same process with another threshold, or with none."""
+        return Diffusion(self.alpha_bar, self.predict, threshold)
+
     def at(self, t: Tensor, x: Tensor) -> Tensor:
         """alpha_bar at steps t (B,), shaped (B, 1, ...) like x. Step -1 is the data itself: 1."""
         alpha_bar = torch.where(t < 0, 1.0, self.alpha_bar[t.clamp(min=0)])

@@ -74,21 +74,34 @@ class LatentConfig:
     drop: float = 0.1          # share of captions dropped in training, for guidance
 
 
-class Denoiser(nn.Module):
+class Sketching(nn.Module):
+    """What is learnt from the words before anything is drawn: a few learnt questions ask them, and
+    a linear layer turns the answers into a rough sketch."""
+
+    def __init__(self, words: int, width: int, asks: int, channels: int, size: int):
+        super().__init__()
+        self.questions = nn.Parameter(torch.randn(1, asks, width))
+        self.ask = MultiHeadAttention(width, width // 32 or 1, words)
+        self.sketch = nn.Linear(asks * width, channels * size ** 2)
+
+    def draft(self, states: Tensor, heard: Tensor, size: tuple[int, int]) -> Tensor:
+        """The sketch (B, S, h, w) of the words that are heard."""
+        answers = self.ask(self.questions.expand(len(states), -1, -1), states,
+                           heard[:, None, None])                            # (B, asks, width)
+        return self.sketch(answers.flatten(1)).unflatten(1, (-1, *size))    # (B, S, h, w)
+
+
+class Denoiser(Sketching):
     """Words -> latent (B, C, h, w), by diffusion.
 
-    The words enter twice: in every block the places of the latent ask them, as in the paper, and a
-    few learnt questions ask them first, whose answers a linear layer turns into a rough sketch
-    beside the noisy latent. It predicts x_0, and has a sketch, for the reasons that the decoder in
-    unclip.py has.
+    The words enter twice: in every block the places of the latent ask them, as in the paper, and
+    they are asked for a sketch beside the noisy latent. It predicts x_0, and has a sketch, for the
+    reasons that the decoder in unclip.py has.
     """
 
     def __init__(self, config: LatentConfig):
-        super().__init__()
+        super().__init__(config.words, config.width, config.asks, config.sketch, config.grid)
         self.config = config
-        self.questions = nn.Parameter(torch.randn(1, config.asks, config.width))
-        self.ask = MultiHeadAttention(config.width, config.width // 32 or 1, config.words)
-        self.sketch = nn.Linear(config.asks * config.width, config.sketch * config.grid ** 2)
         self.unet = UNet(UNetConfig(config.channels + config.sketch, config.channels, config.width,
                                     config.widen, config.attend, context=config.words))
         self.diffusion = Diffusion(cosine_schedule(config.steps), X0)
@@ -102,8 +115,7 @@ class Denoiser(nn.Module):
             instead, also = other or no_words(words[:2])
             states = torch.where(keep[:, None, None], states, instead)      # (B, T, D)
             heard = torch.where(keep[:, None], heard, also)                 # (B, T)
-        answers = self.ask(self.questions.expand(len(z_t), -1, -1), states, heard[:, None, None])
-        sketch = self.sketch(answers.flatten(1)).unflatten(1, (-1, *z_t.shape[2:]))  # (B, S, h, w)
+        sketch = self.draft(states, heard, z_t.shape[2:])                   # (B, S, h, w)
         return self.unet(torch.cat([z_t, sketch], dim=1), t, context=states, keep=heard)
 
     def loss(self, batch: tuple[Tensor, ...], generator: Generator | None = None) -> Tensor:

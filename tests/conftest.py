@@ -55,7 +55,7 @@ def smoke(tmp_path_factory) -> Smoke:
     folder = tmp_path_factory.mktemp("smoke") / "runs"
     said, models = say("demo", "--out", folder), folder / "drawn-smoke-0"
     trained = {path.stem for path in models.glob("*.pt")}
-    say("train", "dalle", "arprior", "latent", "gan", "--out", folder)
+    say("train", "dalle", "arprior", "latent", "gan", "imagen", "superres", "--out", folder)
     return Smoke(folder, models, *said, trained)
 
 

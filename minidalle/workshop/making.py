@@ -22,13 +22,25 @@ Strip = tuple[str, list[tuple[Tensor, str]]]       # what it shows; its pictures
 def making_unclip(workshop, paint: Callable, captions: list[str], which: int,
                   shown: int = 9) -> tuple[Tensor, Strip]:
     """Pictures, and how one of them was made: noise, ever less of it, small, large."""
+    return cascade(workshop, paint, captions, which, shown, "decoder", "upsampler")
+
+
+def making_imagen(workshop, paint: Callable, captions: list[str], which: int,
+                  shown: int = 9) -> tuple[Tensor, Strip]:
+    """The same of two models that both hear the words."""
+    return cascade(workshop, paint, captions, which, shown, "first model", "second one")
+
+
+def cascade(workshop, paint: Callable, captions: list[str], which: int, shown: int,
+            small_maker: str, large_maker: str) -> tuple[Tensor, Strip]:
+    """What the roads show that draw a small picture first and enlarge it."""
     trace: list = []
     images = paint(captions, seeded(workshop.seed), trace=trace)
     steps = [round(k * (len(trace) - 1) / (shown - 1)) for k in range(shown)]
     small, large = trace[-1][1][which], images[which]
     sizes = [f"{image.shape[-1]}\u00d7{image.shape[-2]}" for image in (small, large)]
-    text = (f"the decoder turns noise into {sizes[0]} pixels in {len(trace)} steps, the upsampler "
-            f"makes {sizes[1]} of them")
+    text = (f"the {small_maker} turns noise into {sizes[0]} pixels in {len(trace)} steps, the "
+            f"{large_maker} makes {sizes[1]} of them")
     pictures = [*(trace[k][0][which] for k in steps), small, large]
     return images, (text, list(zip(pictures, ["noise", *[""] * (shown - 1), *sizes])))
 

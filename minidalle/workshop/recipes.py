@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from minidalle import dalle, gan, latent, unclip
+from minidalle import dalle, gan, imagen, latent, unclip
 from minidalle.ar_prior import ArPrior, ArPriorConfig
 from minidalle.checkpoint import fingerprint, load, read_checkpoint
 from minidalle.clip import Clip, ClipConfig, ConvTower
@@ -28,10 +28,18 @@ from minidalle.dalle import Dalle, DalleConfig, DalleRoad
 from minidalle.data import cifar10, drawn, mnist
 from minidalle.dvae import Dvae, DvaeConfig
 from minidalle.gan import Gan, GanConfig, GanRoad, play
+from minidalle.imagen import (
+    Base,
+    BaseConfig,
+    ImagenRoad,
+    SuperResolution,
+    SuperResolutionConfig,
+)
 from minidalle.latent import Denoiser, LatentConfig, LatentRoad, listen
 from minidalle.metrics import Judge, JudgeConfig
 from minidalle.pairs import pairs
 from minidalle.prior import Prior, PriorConfig
+from minidalle.textonly import TextConfig, TextEncoder
 from minidalle.tokenizer import Tokenizer
 from minidalle.train import FitConfig, choose_budget, choose_device, fit, seeded
 from minidalle.unclip import Decoder, DecoderConfig, Unclip, Upsampler, UpsamplerConfig
@@ -41,6 +49,7 @@ from minidalle.workshop.making import (
     going_on,
     making_dalle,
     making_gan,
+    making_imagen,
     making_latent,
     making_unclip,
 )
@@ -56,7 +65,10 @@ FITS = {                       # what two CPU cores need; the gpu budget takes l
     "dalle": FitConfig(steps=1000, batch=64, lr=4e-3, decay=0.99, muon=True),
     "vae": FitConfig(steps=600, batch=64, lr=4e-3, decay=0.99, muon=True),
     "latent": FitConfig(steps=1000, batch=64, lr=4e-3, decay=0.995, muon=True),
-    "gan": FitConfig(steps=1000, batch=64, lr=4e-3, decay=0.99, weight_decay=0.0)}
+    "gan": FitConfig(steps=1000, batch=64, lr=4e-3, decay=0.99, weight_decay=0.0),
+    "textmodel": FitConfig(steps=300, batch=128, lr=2e-3, decay=0.99, muon=True),
+    "imagen": FitConfig(steps=1400, batch=64, lr=4e-3, decay=0.995, muon=True),
+    "superres": FitConfig(steps=800, batch=32, lr=3e-3, decay=0.99, muon=True)}
 PURPOSE = {
     "judge": "reads digit and colours off a picture, to measure with",
     "clip": "captions and pictures as vectors in one space",
@@ -68,10 +80,14 @@ PURPOSE = {
     "dalle": "caption -> codes, one after another",
     "vae": "picture <-> a latent of a twelfth of its numbers",
     "latent": "words of a caption -> latent",
-    "gan": "noise and text vector -> picture, against a critic"}
+    "gan": "noise and text vector -> picture, against a critic",
+    "textmodel": "captions with gaps -> the words that were there; no picture is seen",
+    "imagen": "states of a caption's words -> small picture",
+    "superres": "small picture and words -> large picture"}
 # on two CPU cores that know no bf16; those that do take a third to two thirds
 SECONDS = {"judge": 20, "clip": 70, "prior": 35, "arprior": 60, "decoder": 150,
-           "upsampler": 30, "dvae": 160, "dalle": 330, "vae": 100, "latent": 300, "gan": 120}
+           "upsampler": 30, "dvae": 160, "dalle": 330, "vae": 100, "latent": 300, "gan": 120,
+           "textmodel": 25, "imagen": 280, "superres": 110}
 STAGES = tuple(FITS)
 WORLDS = {"drawn": drawn, "mnist": mnist, "cifar10": cifar10, "pairs": pairs}
 # handwriting and photos vary more than fonts; in pairs there is twice as much to see and to say
@@ -232,6 +248,25 @@ class Workshop:
             return b.images, clip.encode_text(self._ids(b.captions))
         return self._stage("gan", config, lambda: Gan(config), batch, ("clip",), train=play)
 
+    def textmodel(self) -> TextEncoder:
+        """It learns from captions alone: its batch has no picture."""
+        words, grammar = self.tokenizer, self.world.grammar
+        config = TextConfig(words.vocab_size, words.context, words.pad, words.first_byte)
+
+        def batch(n, generator):
+            return self._ids(grammar.captions(self.world.factors(n, "train", generator), generator))
+        return self._stage("textmodel", config, lambda: TextEncoder(config), batch)
+
+    def imagen(self) -> Base:
+        config = BaseConfig(self.textmodel().config.width, self.world.size // 2)
+        return self._stage("imagen", config, lambda: Base(config), self._told, ("textmodel",))
+
+    def superres(self) -> SuperResolution:
+        size = self.world.size
+        config = SuperResolutionConfig(self.textmodel().config.width, size, size // 2)
+        return self._stage("superres", config, lambda: SuperResolution(config), self._told,
+                           ("textmodel",))
+
     # ---- the roads ----
 
     def unclip(self, prior: Callable[[], nn.Module] | None = None) -> Unclip:
@@ -255,6 +290,10 @@ class Workshop:
         """The road of the GAN, for gan.py."""
         return GanRoad(self.tokenizer, self.clip(), self.gan())
 
+    def imagen_road(self) -> ImagenRoad:
+        """The road of Imagen, for imagen.py."""
+        return ImagenRoad(self.tokenizer, self.textmodel(), self.imagen(), self.superres())
+
     def painter(self, model: str) -> Callable[..., Tensor]:
         """The `caption_to_picture` of a road with its models in place: (captions, generator, and
         by name the knobs of that road) -> images (B, 3, H, W)."""
@@ -274,6 +313,12 @@ class Workshop:
         b, clip = self.world.batch(n, "train", generator), self.clip()
         ids = self._ids(b.captions)
         return ids, clip.encode_text(ids), clip.encode_image(b.images)
+
+    @torch.no_grad()
+    def _told(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """A batch of those that hear the text encoder: images, states (B, T, D), heard (B, T)."""
+        b = self.world.batch(n, "train", generator)
+        return b.images, *self.textmodel().encode(self._ids(b.captions))
 
     def _ids(self, captions: list[str]) -> torch.Tensor:
         return self.tokenizer.batch(captions).to(self.device)
@@ -412,4 +457,11 @@ ROADS = {                      # the first one is meant where none is named
         "GANs", "minidalle's GAN", ("clip", "gan"), Workshop.gan_road, gan.caption_to_picture,
         making_gan, seconds=0.001, knobs=(
             Knob("truncation", "T", "how far from 0 the noise may lie: a small one draws what is "
-                                    "usual, and little else", 0.01),))}
+                                    "usual, and little else", 0.01),)),
+    "imagen": Road(
+        "Imagen", "minidalle's Imagen", ("textmodel", "imagen", "superres"), Workshop.imagen_road,
+        imagen.caption_to_picture, making_imagen, seconds=0.02, knobs=(
+            guidance(imagen.GUIDANCE),
+            Knob("level", "L", "noise on the small picture, whose faults are forgiven with it: 0 "
+                               "takes it as it is, 1 does not look at it (default "
+                               f"{imagen.LEVEL:g})", 0, 1)))}

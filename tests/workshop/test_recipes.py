@@ -5,7 +5,7 @@ from dataclasses import asdict, replace
 import pytest
 import torch
 
-from minidalle import dalle, gan, latent, unclip
+from minidalle import dalle, gan, imagen, latent, unclip
 from minidalle.ar_prior import ArPrior
 from minidalle.checkpoint import fingerprint, read_checkpoint
 from minidalle.data import Digits, is_unseen
@@ -108,13 +108,13 @@ def test_the_worlds_that_vary_more_than_fonts_are_stretched_in_steps_and_in_anno
 # ---- what is learned from what --------------------------------------------------------------
 
 def test_only_the_judge_ever_sees_an_unseen_combination(batches, monkeypatch):
-    """The oracle is the rule itself, over all factors that each stage is shown."""
-    shown, render = [], Digits.render
+    """The oracle is the rule itself, over all factors that each stage is shown, or told of."""
+    shown, draw = [], Digits.factors
 
-    def noting(self, factors, split, generator=None):
-        shown.append((factors, split))
-        return render(self, factors, split, generator)
-    monkeypatch.setattr(Digits, "render", noting)
+    def noting(self, n, split, generator=None):
+        shown.append((draw(self, n, split, generator), split))
+        return shown[-1][0]
+    monkeypatch.setattr(Digits, "factors", noting)
     for stage in STAGES:
         shown.clear()
         batches[0][stage](100, seeded(0))
@@ -202,6 +202,12 @@ def test_models_fit_together_as_one_road_and_are_done_learning(shop):
     assert [fourth.clip, fourth.gan] == [shop.models[stage] for stage in ROADS["gan"].stages]
     assert (fourth.gan.config.size, fourth.gan.config.embed) \
         == (shop.world.size, fourth.clip.config.embed)
+    fifth = shop.imagen_road()
+    assert [fifth.text, fifth.base, fifth.superres] == \
+        [shop.models[stage] for stage in ROADS["imagen"].stages]
+    assert fifth.base.config.size == fifth.superres.config.small == shop.world.size // 2
+    assert fifth.superres.config.size == shop.world.size
+    assert fifth.text.config.vocab == fifth.tokenizer.vocab_size
     for model in shop.models.values():
         assert not model.training and not any(p.requires_grad for p in model.parameters())
 
@@ -237,6 +243,28 @@ def test_the_gan_learns_pictures_with_the_text_vectors_of_the_very_clip_it_is_us
     assert torch.equal(text, shop.clip().encode_text(shop.tokenizer.batch(drawn.captions)))
 
 
+def test_the_text_encoder_is_told_captions_and_never_shown_a_picture(batches, monkeypatch):
+    """Its batch is ids alone, of captions of this world, and nothing is painted for it."""
+    def no_pictures(*args):
+        raise AssertionError("a picture was painted")
+    monkeypatch.setattr(Digits, "render", no_pictures)
+    batches, shop = batches
+    ids = batches["textmodel"](16, seeded(5))
+    assert ids.dtype == torch.long and ids.shape == (16, shop.tokenizer.context)
+    assert all(shop.world.grammar.parse(shop.tokenizer.decode(row)) for row in ids)
+
+
+@pytest.mark.parametrize("stage", ["imagen", "superres"])
+def test_both_models_of_imagen_learn_pictures_and_the_states_of_this_text_encoder(batches, stage):
+    """The same batch, drawn again from the world and encoded by hand; no gradient hangs on it."""
+    batches, shop = batches
+    drawn = shop.world.batch(16, "train", seeded(5))
+    images, states, heard = batches[stage](16, seeded(5))
+    ids = shop.tokenizer.batch(drawn.captions)
+    assert torch.equal(images, drawn.images) and torch.equal(heard, ids != shop.tokenizer.pad)
+    assert torch.equal(states, shop.textmodel().states(ids)) and not states.requires_grad
+
+
 def test_the_schedules_of_the_dvae_end_with_its_training(shop):
     assert shop.dvae().config.steps == fit_config("dvae", "smoke").steps == 4
 
@@ -245,21 +273,23 @@ def test_the_schedules_of_the_dvae_end_with_its_training(shop):
     ("unclip", unclip.caption_to_picture, "guidance"),
     ("dalle", dalle.caption_to_picture, "guidance"),
     ("latent", latent.caption_to_picture, "guidance"),
-    ("gan", gan.caption_to_picture, "truncation")])
+    ("gan", gan.caption_to_picture, "truncation"),
+    ("imagen", imagen.caption_to_picture, "guidance")])
 def test_a_painter_is_caption_to_picture_of_that_road_with_its_models_in_place(
         shop, model, alone, knob):
     road = {"unclip": shop.unclip, "dalle": shop.dalle_road, "latent": shop.latent_road,
-            "gan": shop.gan_road}[model]()
+            "gan": shop.gan_road, "imagen": shop.imagen_road}[model]()
     captions = ["a red seven on blue", "a pink 3 on black paper"]
     images = shop.painter(model)(captions, seeded(3), **{knob: 3.0})
     assert torch.equal(images, alone(road, captions, seeded(3), **{knob: 3.0}))
     assert images.shape == (2, 3, 32, 32)
 
 
-def test_dalle_paints_without_any_clip_and_a_road_that_is_none_is_told(copied):
+def test_dalle_and_imagen_paint_without_any_clip_and_a_road_that_is_none_is_told(copied):
     shop = workshop(copied)
     shop.path("clip").unlink()
-    shop.painter("dalle")(["a red seven on blue"], seeded(0))
+    for model in ("dalle", "imagen"):
+        shop.painter(model)(["a red seven on blue"], seeded(0))
     assert not shop.path("clip").exists()
     with pytest.raises(ValueError, match="no road 'none'; choose one of unclip, dalle, latent"):
         shop.painter("none")
@@ -345,6 +375,17 @@ def test_a_gan_of_another_clip_is_refused_by_its_fingerprint(copied):
         next(shop.clip().parameters()).add_(1)
     with pytest.raises(ValueError, match=rf"gan.pt was made with taught_by_clip = {old}, "):
         shop.gan()
+
+
+@pytest.mark.parametrize("stage", ["imagen", "superres"])
+def test_a_model_of_another_text_encoder_is_refused_by_its_fingerprint(copied, stage):
+    shop = workshop(copied)
+    old = fingerprint(shop.textmodel())
+    with torch.no_grad():
+        next(shop.textmodel().parameters()).add_(1)
+    with pytest.raises(ValueError,
+                       match=rf"{stage}.pt was made with taught_by_textmodel = {old}, "):
+        getattr(shop, stage)()
 
 
 def test_a_checkpoint_from_before_there_were_two_roads_still_loads(copied, monkeypatch):
