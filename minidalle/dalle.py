@@ -242,8 +242,9 @@ class DalleRoad:
 @torch.no_grad()
 def caption_to_picture(road: DalleRoad, captions: list[str],
                        generator: Generator | list[Generator] | None = None,
-                       guidance: float = GUIDANCE, temperature: float = 1.0, top_k: int | None = None,
-                       top_p: float | None = 0.9, best_of: int = 1) -> Tensor:
+                       guidance: float = GUIDANCE, temperature: float = 1.0,
+                       top_k: int | None = None, top_p: float | None = 0.9,
+                       best_of: int = 1) -> Tensor:
     """captions -> images (B, 3, H, W) in [-1, 1]: CLIP's choice of best_of = n drawn for each. With
     a list of generators, one for each of the B n drawn, none depends on the others."""
     if best_of < 1:
@@ -268,8 +269,9 @@ def rerank(clip: Clip, ids: Tensor, images: Tensor) -> Tensor:
 
 @torch.no_grad()
 def complete(road: DalleRoad, captions: list[str], upper: Tensor,
-             generator: Generator | None = None, guidance: float = GUIDANCE, temperature: float = 1.0,
-             top_k: int | None = None, top_p: float | None = 0.9) -> Tensor:
+             generator: Generator | None = None, guidance: float = GUIDANCE,
+             temperature: float = 1.0, top_k: int | None = None,
+             top_p: float | None = 0.9) -> Tensor:
     """Go on below upper (B, 3, h, W), the first rows of pictures -> (B, 3, H, W)."""
     size, grid, h = road.dvae.config.size, road.dvae.config.grid, upper.shape[2]
     if h % (size // grid) or not 0 < h < size:

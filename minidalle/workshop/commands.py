@@ -55,7 +55,7 @@ def run_compare(args, workshop, picture: Path) -> None:
     if file.absolute() == picture.absolute():
         raise ValueError(f"--json and --out are both {picture}; name two files")
     check_writable(file, "--json")
-    print(table(compare(workshop, picture, file, args.samples)))
+    print(table(compare(workshop, picture, file, args.samples, args.roads)))
     print(f"picture: {picture}\nfigures: {file}")
 
 

@@ -9,7 +9,7 @@ paper       reranking: Ramesh et al. 2021, arXiv:2102.12092, section 2.6
 left out    error bars: among n pictures a share p has a standard error of sqrt(p (1 - p) / n)
 """
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from minidalle.checkpoint import write
@@ -40,18 +40,20 @@ SHARED = ("data", "seed", "budget", "samples", "judge", "machine")     # the sam
 OWN = ("model", "seconds", "peak_memory_bytes")                        # of score, not of a road
 
 
-def compare(workshop: Workshop, picture: Path, file: Path, n: int | None = None) -> dict:
-    """Train or load every road, measure them, and write the JSON file and the figure."""
-    workshop.make(("judge", *(stage for road in ROADS.values() for stage in road.stages)))
+def compare(workshop: Workshop, picture: Path, file: Path, n: int | None = None,
+            roads: Iterable[str] | None = None) -> dict:
+    """Train or load these roads or all, measure them, and write the JSON file and the figure."""
+    chosen = {model: ROADS[model] for model in roads or ROADS}
+    workshop.make(("judge", *(stage for road in chosen.values() for stage in road.stages)))
     n = n or SAMPLES[workshop.budget]
     splits = len(workshop.world.splits[1:])
     seconds = splits * n * sum(road.seconds * (1 + (road.best_of > 1) * road.best_of / 2)
-                               for road in ROADS.values())
+                               for road in chosen.values())
     about = f", about {seconds:.0f} s on two CPU cores" * (workshop.budget == "cpu")
-    workshop.say(f"compare: the same {splits * n} captions along {listed(ROADS)}{about}")
-    scores = {model: score(workshop, model, n) for model in ROADS}
+    workshop.say(f"compare: the same {splits * n} captions along {listed(chosen)}{about}")
+    scores = {model: score(workshop, model, n) for model in chosen}
     result = {name: next(iter(scores.values()))[name] for name in SHARED}
-    result["roads"] = {model: road(workshop, model, scores[model]) for model in ROADS}
+    result["roads"] = {model: road(workshop, model, scores[model]) for model in chosen}
     write_json(file, result)
     figure(workshop, result, picture)
     return result

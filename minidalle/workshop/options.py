@@ -67,6 +67,8 @@ def parser() -> argparse.ArgumentParser:
                        help=f"{', '.join(STAGES)} (default: judge and those of --model)")
     for one in (score, compare):
         one.add_argument("--samples", type=whole(4, 10 ** 6), help="pictures a row (default 1000)")
+    compare.add_argument("--roads", type=some_roads, default=tuple(ROADS), metavar="A,B",
+                         help=f"which roads, in which order (default {','.join(ROADS)})")
     compare.add_argument("--json", type=Path, metavar="FILE",
                          help="where the table is written as JSON (default: beside the picture)")
     add_drawing(draw)
@@ -288,6 +290,15 @@ def whole(least: int, most: int) -> Callable[[str], int]:
                                              f"to {most}")
         return int(text)
     return read
+
+
+def some_roads(text: str) -> tuple[str, ...]:
+    """For argparse: names of roads, each once, between commas."""
+    names = tuple(name.strip() for name in text.split(","))
+    if not set(names) <= set(ROADS) or len(set(names)) < len(names):
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} does not name roads, each once, between "
+                                         f"commas; choose among {', '.join(ROADS)}")
+    return names
 
 
 def number(least: float, most: float) -> Callable[[str], float]:

@@ -121,6 +121,25 @@ def test_a_table_without_unseen_combinations_leaves_their_rows_out(result):
     assert "unseen" not in table(result) + compare.title(result) + compare.subtitle(result)
 
 
+def test_only_the_roads_that_are_named_are_compared_in_that_order(smoke, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(compare, "score", lambda workshop, model, n: asked.append(model)
+                        or demo.score(workshop, model, n))
+    arguments = ["compare", "--budget", "smoke", "--device", "cpu", "--out", str(smoke.folder),
+                 "--json", str(tmp_path / "two.json"), "--roads", "latent, unclip"]
+    assert main(arguments) == 0
+    assert asked == ["latent", "unclip"]
+    assert list(json.loads((tmp_path / "two.json").read_text())["roads"]) == asked
+
+
+@pytest.mark.parametrize("roads", ["", "unclip,", "unclip,dall", "gan,gan"])
+def test_roads_that_there_are_not_are_told_with_those_there_are(roads, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["compare", "--roads", roads])
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"{roads!r} does not name roads" in said and ", ".join(ROADS) in said
+
+
 # ---- what cannot work -----------------------------------------------------------------------
 
 @pytest.mark.parametrize("file", ["file/x.json", "folder", "x.png"])
