@@ -88,6 +88,7 @@ def exercises() -> tuple[Exercise, ...]:
         diffusion,
         dvae,
         gan,
+        imagen,
         latent,
         map,
         metrics,
@@ -103,7 +104,8 @@ def exercises() -> tuple[Exercise, ...]:
              dvae, dalle,                                               # the road of DALL-E
              gan,                                                       # the road of the GAN
              diffusion, unet, prior, unclip,                            # the road of DALL-E 2
-             latent)                                                    # and the rest of that
+             latent,                                                    # and the rest of that
+             imagen)                                                    # the road of Imagen
     return tuple(exercise for bank in banks for exercise in bank.EXERCISES)
 
 

@@ -14,6 +14,7 @@ import styles_dalle
 import styles_diffusion
 import styles_dvae
 import styles_gan
+import styles_imagen
 import styles_latent
 import styles_prior
 import styles_unclip
@@ -36,7 +37,7 @@ EXERCISES = checks.exercises()
 SEEDS = range(10)
 LESSONS = ("00_map", "01_data", "02_tokenizer", "03_transformer", "04_clip", "05_metrics",
            "06_vae", "07_dvae", "08_dalle", "09_gan", "10_diffusion", "11_unet", "12_prior",
-           "13_unclip", "14_latent")
+           "13_unclip", "14_latent", "15_imagen")
 each = pytest.mark.parametrize("exercise", EXERCISES, ids=lambda exercise: exercise.name)
 each_mistake = pytest.mark.parametrize(
     "exercise, mistake", [(one, mistake) for one in EXERCISES for mistake in one.mistakes],
@@ -262,6 +263,7 @@ OTHER_STYLE = {
     **styles_prior.OTHER_STYLE,
     **styles_unclip.OTHER_STYLE,
     **styles_latent.OTHER_STYLE,
+    **styles_imagen.OTHER_STYLE,
 }
 
 
