@@ -104,7 +104,8 @@ PAPERS = {                     # the idea each lesson is about, and where it com
     "11_unet": "the UNet ([1505.04597](https://arxiv.org/abs/1505.04597))",
     "12_prior": "the priors of DALL-E 2 ([2204.06125](https://arxiv.org/abs/2204.06125), 2.2)",
     "13_unclip": "DALL-E 2 ([2204.06125](https://arxiv.org/abs/2204.06125))",
-    "14_latent": "Stable Diffusion ([2112.10752](https://arxiv.org/abs/2112.10752))"}
+    "14_latent": "Stable Diffusion ([2112.10752](https://arxiv.org/abs/2112.10752))",
+    "15_imagen": "Imagen ([2205.11487](https://arxiv.org/abs/2205.11487))"}
 
 
 def lessons() -> list[Known]:
