@@ -1,7 +1,7 @@
 r"""The exercises of lesson 09: a game of two, and how it is lost.
 
-in -> out   EXERCISES: best_critic, non_saturating, modes, r1, relativistic, wrong_captions,
-            matching_aware
+in -> out   EXERCISES: best_critic, non_saturating, modes, r1, wrong_captions, matching_aware,
+            relativistic
 idea        A loss of a GAN with a sign turned or a term left out still trains something, and what
             it draws tells little. So the numbers are compared, and the gradients where a player
             learns through them: scores so large that a sigmoid is 0 or 1, densities that vanish,
@@ -90,6 +90,12 @@ BEST_CRITIC = Exercise(
             "The formula is right, but e^-1000 is 0 in float64 too. Divide above and below by p: "
             "then only the difference of the logarithms is left, and a sigmoid.",
             lambda log_p, log_q: (p := log_p.double().exp()) / (p + log_q.double().exp())),
+        *(Mistake(
+            f"0 / 0 taken for {filled:g}",
+            f"You compute the densities, and take {filled:g} where that gives NaN. Far from "
+            "everything D says which of the two is nearer. Use the difference of the logarithms.",
+            of_densities(lambda p, q, filled=filled: (p / (p + q)).nan_to_num(filled)))
+          for filled in (0.0, 0.5, 1.0)),
         Mistake(
             "the ratio overflows",
             "You take r / (r + 1) of the ratio r = p / q. Where that is e^1000 you divide infinity "
@@ -105,6 +111,23 @@ BEST_CRITIC = Exercise(
             "You return p / q, which has no upper end. Of all that lies at this place, which share "
             "is real? p / (p + q).",
             lambda log_p, log_q: (log_p - log_q).exp()),
+        Mistake(
+            "p over q, and at most 1",
+            "You return p / q and cut it at 1. Of all that lies at this place, which share is "
+            "real? p / (p + q).",
+            lambda log_p, log_q: (log_p - log_q).exp().clamp(max=1)),
+        Mistake(
+            "1 / 1 added",
+            "1 / 1 + x is 1 + x: a bracket is missing. 1 / (1 + q / p).",
+            lambda log_p, log_q: 1 + (log_q - log_p).exp()),
+        Mistake(
+            "the logarithms added",
+            "You add the logarithms, which multiplies p and q. Their ratio counts: subtract.",
+            lambda log_p, log_q: (log_p + log_q).sigmoid()),
+        Mistake(
+            "the sigmoid of ln p alone",
+            "You take the sigmoid of ln p. How sure one may be depends on q too: of ln p - ln q.",
+            lambda log_p, log_q: log_p.sigmoid()),
         Mistake(
             "q over p",
             "You return q / p. Of all that lies at this place, which share is real? p / (p + q).",
@@ -157,6 +180,11 @@ BEST_CRITIC = Exercise(
             "Your answer lies between -1 and 1: that is (p - q) / (p + q). D is a probability.",
             lambda log_p, log_q: ((log_p - log_q) / 2).tanh()),
         Mistake(
+            "tanh of the score",
+            "You take tanh of the score, which lies between -1 and 1. D is a probability: the "
+            "score's sigmoid.",
+            lambda log_p, log_q: (log_p - log_q).tanh()),
+        Mistake(
             "yes or no",
             "You say which of the two is larger. D says how sure one may be.",
             lambda log_p, log_q: (log_p > log_q).float()),
@@ -174,6 +202,11 @@ BEST_CRITIC = Exercise(
             "Your numbers sum to 1 over the places. At each place by itself p and q are shares of "
             "1: D needs nothing of its neighbours.",
             lambda log_p, log_q: (log_p - log_q).flatten().softmax(dim=0).view(log_p.shape)),
+        *(Mistake(
+            f"softmax over dimension {dim}",
+            "Your numbers sum to 1 over the places. At each place by itself p and q are shares of "
+            "1: D needs nothing of its neighbours.",
+            lambda log_p, log_q, dim=dim: (log_p - log_q).softmax(dim=dim)) for dim in (0, -1)),
         Mistake(
             "one maximum for all places",
             "You take one maximum out for all places before exp, and far below it 0 is divided by "
@@ -200,17 +233,23 @@ BEST_CRITIC = Exercise(
                 log_p.clamp(-limit, limit), log_q.clamp(-limit, limit)))
           for limit in (10, 20, 30, 50, 80)),
         *(Mistake(
+            f"logarithms kept above {-limit}",
+            f"You keep the logarithms above {-limit}. Then D is 1/2 where both lie below. It is "
+            "their difference that counts.",
+            lambda log_p, log_q, limit=limit: best_critic(
+                log_p.clamp(min=-limit), log_q.clamp(min=-limit))) for limit in (30, 50, 80, 100)),
+        *(Mistake(
             f"the score kept within {limit}",
             f"You keep the score within {limit}, so D is never quite sure. It may be.",
             lambda log_p, log_q, limit=limit: (log_p - log_q).clamp(-limit, limit).sigmoid())
-          for limit in (1, 2, 5, 8)),
+          for limit in (1, 2, 5, 8, 10)),
         *(Mistake(
             f"D kept {eps:g} away from 0 and 1",
             f"You keep D {eps:g} away from 0 and 1, so it is never quite sure. It may be.",
             lambda log_p, log_q, eps=eps: best_critic(log_p, log_q).clamp(eps, 1 - eps))
           for eps in (0.1, 0.05, 0.01, 1e-3, 1e-4)),
     ), "which share of what lies at a place is real, even where nearly nothing does",
-    tolerance=5e-5)            # near 1000 two float32 are 6e-5 apart
+    tolerance=2e-5)            # near 1000 two float32 are 6e-5 apart, and rounding errs by half
 
 
 # ---- losses: scores of real and of painted pictures -> what critic and painter minimise
@@ -315,6 +354,16 @@ def kept_above(eps: float):
             lambda x: (1 - (-x).sigmoid()).clamp(min=eps).log())
 
 
+def kept_between(eps: float):
+    """With D kept eps away from 0 AND 1: 1 - (1 - eps) is not eps in float32."""
+    def log_d(x: Tensor) -> Tensor:
+        return x.sigmoid().clamp(eps, 1 - eps).log()
+
+    def log_rest(x: Tensor) -> Tensor:
+        return (1 - (-x).sigmoid().clamp(eps, 1 - eps)).log()
+    return log_d, log_rest
+
+
 WAYS = {"right": F.logsigmoid, "log sigmoid": log_of_sigmoid, "log(1 - sigmoid)": log_of_the_rest}
 OVERFLOWS = tuple(             # of a real score, of a painted one, of that for the painter
     names for names in itertools.product(
@@ -352,6 +401,12 @@ NON_SATURATING = Exercise(
             "critic is surely wrong it has no slope then. F.logsigmoid needs nothing kept.",
             pair_by(*kept_above(eps), kept_above(eps)[0]))
           for eps in (1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-10, 1e-12, 1e-20)),
+        *(Mistake(
+            f"D kept between {eps:g} and 1 - {eps:g}",
+            f"You keep D {eps:g} away from 0 and 1 so that the logarithm is finite. Where the "
+            "critic is surely wrong it has no slope then. F.logsigmoid needs nothing kept.",
+            pair_by(*kept_between(eps), kept_between(eps)[0]))
+          for eps in (1e-5, 1e-6, 1e-7, 1e-8, 1e-12)),
         *(Mistake(
             f"scores clamped at {limit}",
             f"You keep the scores within {limit}. Where the critic is surely wrong it has no slope "
@@ -427,6 +482,14 @@ NON_SATURATING = Exercise(
             lambda real, fake: (F.softplus(-real).sum() + F.softplus(fake).sum(),
                                 F.softplus(-fake).sum())),
         Mistake(
+            "the painter's summed over the batch",
+            "You average for the critic, and sum for the painter. Take the mean for both.",
+            with_painter(lambda real, fake: F.softplus(-fake).sum())),
+        Mistake(
+            "the critic's summed over the batch",
+            "You average for the painter, and sum for the critic. Take the mean for both.",
+            with_critic(lambda real, fake: F.softplus(-real).sum() + F.softplus(fake).sum())),
+        Mistake(
             "one number for each picture",
             "You return a number for each picture, (B,). Average over the batch.",
             lambda real, fake: (F.softplus(-real) + F.softplus(fake), F.softplus(-fake))),
@@ -458,6 +521,12 @@ NON_SATURATING = Exercise(
             "You average D itself. The losses have its logarithm: without it a critic that is "
             "surely wrong has no slope.",
             lambda real, fake: (-real.sigmoid().mean() - (1 - fake.sigmoid()).mean(),
+                                -fake.sigmoid().mean())),
+        Mistake(
+            "D in place of ln D, and no 1",
+            "You average D itself. The losses have its logarithm: without it a critic that is "
+            "surely wrong has no slope.",
+            lambda real, fake: (fake.sigmoid().mean() - real.sigmoid().mean(),
                                 -fake.sigmoid().mean())),
         Mistake(
             "the squared error",
@@ -640,6 +709,59 @@ def nothing_near(g: Generator) -> tuple:
     return centres[:between(3, 5, g)] * 1.5 + 0.1, centres, 0.4, 1
 
 
+def handed_on(g: Generator) -> tuple:
+    """Circles in pairs that overlap. Of six pairs, two have samples in both circles that belong to
+    the second centre, one has such that belong to the first: to whichever circle is looked at
+    first, or last, they must not go. One centre has samples round its circle, none within."""
+    least = between(2, 4, g)
+    centres = torch.stack([torch.arange(12) // 2 * 20.0, torch.arange(12) % 2 * 4.0], dim=1)
+    centres += torch.randn(2, generator=g)
+    samples = [centres[k] + torch.tensor([0.0, y]) + 0.05 * torch.randn(least, 2, generator=g)
+               for k, y in ((0, -1), (1, -1), (2, -1), (3, -1), (4, 1), (5, 1))]
+    round_it = torch.tensor([[3.6, 0.0], [-3.6, 0.0]]).repeat(least, 1)
+    return in_order(torch.cat([*samples, centres[8] + round_it]), g), centres, 3.3, least
+
+
+def in_reach(g: Generator) -> tuple:
+    """Every centre is within the radius of every sample. Four dimensions."""
+    least = between(2, 3, g)
+    centres = torch.tensor([[0.0], [1.0], [2.0]]) * torch.tensor([1.0, 0.5, -1.0, 0.0])
+    heaps = [centre + 0.05 * torch.randn(least, 4, generator=g) for centre in centres]
+    return in_order(torch.cat(heaps), g), centres + 0.01, 20.0, least
+
+
+def many_each(g: Generator) -> tuple:
+    """More centres than eight, some with more samples than twenty; of others all lie just beyond
+    the circle, on both sides of it, so that their mean lies within."""
+    least, sides = between(4, 6, g), torch.tensor([[0.25, 0.27], [-0.25, -0.27]])
+    kinds = [(25, 0)] * 4 + [(least, 0)] * 3 + [(least - 1, 0)] * 2 + [(0, 15)] * 2 + [(25, 0)] * 5
+    kinds = [kinds[i] for i in torch.randperm(len(kinds), generator=g)]
+    centres = ring(len(kinds), g)
+    samples = torch.cat([torch.cat([
+        centre + 0.1 * torch.randn(n, 2, generator=g).clamp(-1.2, 1.2),
+        centre + sides.repeat(beyond, 1)]) for centre, (n, beyond) in zip(centres, kinds)])
+    return in_order(samples, g), centres, 0.3, least
+
+
+def some_circle(last: bool):
+    """A sample goes to the first circle that it lies in, or to the last, and not to the nearest."""
+    def count(samples, centres, radius, least):
+        within = distances(samples, centres) <= radius
+        order = within.flip(1) if last else within
+        place = order.int().argmax(dim=1)
+        return enough(counts((len(centres) - 1 - place if last else place)[within.any(dim=1)],
+                             len(centres)), least)
+    return count
+
+
+def by_the_mean(samples: Tensor, centres: Tensor, radius: float, least: int) -> int:
+    """Centres with enough samples nearest to them, whose mean lies within the radius."""
+    which = distances(samples, centres).argmin(dim=1)
+    return sum(int((which == k).sum()) >= least
+               and bool((samples[which == k].mean(dim=0) - centre).norm() <= radius)
+               for k, centre in enumerate(centres))
+
+
 def counted_by(of_distances, least_of=lambda least: least, radius_of=lambda radius: radius):
     """modes() with another distance (N,K), another least or another radius."""
     def count(samples, centres, radius, least):
@@ -660,7 +782,8 @@ def strictly_near(samples: Tensor, centres: Tensor, radius: float) -> Tensor:
 
 MODES = Exercise(
     "gan.modes", LESSON, 1, modes,
-    (crowded, overlapping, on_the_edge, shrunken, on_a_line, nothing_near),
+    (crowded, overlapping, on_the_edge, shrunken, on_a_line, nothing_near, handed_on, in_reach,
+     many_each),
     of_section(3,
         Mistake(
             "more than least",
@@ -688,6 +811,37 @@ MODES = Exercise(
             "A sample in two circles counts for both. It belongs to the nearer one alone.",
             lambda samples, centres, radius, least: enough(
                 all_within(samples, centres, radius), least)),
+        *(Mistake(
+            f"the {name} circle",
+            f"A sample in two circles goes to the {name} one. It belongs to the NEAREST centre.",
+            some_circle(name == "last")) for name in ("first", "last")),
+        Mistake(
+            "the mean within the circle",
+            "You ask whether the MEAN of a centre's samples lies within the radius. Each sample "
+            "by itself has to: painted points all round a heap are not in it.",
+            by_the_mean),
+        Mistake(
+            "one too few is enough",
+            "You count a centre with least - 1 samples. It needs at least `least` of them.",
+            lambda samples, centres, radius, least: modes(samples, centres, radius, least - 1)),
+        Mistake(
+            "20 in place of least",
+            "You want 20 samples of a centre, whatever `least` says. Use the argument.",
+            lambda samples, centres, radius, least: modes(samples, centres, radius, 20)),
+        Mistake(
+            "0.2 in place of radius",
+            "Your radius is 0.2, whatever `radius` says. Use the argument.",
+            lambda samples, centres, radius, least: modes(samples, centres, 0.2, least)),
+        Mistake(
+            "the first eight centres",
+            "You look at eight centres, as on the ring of the lesson. There are len(centres).",
+            lambda samples, centres, radius, least: enough(
+                near(samples, centres, radius)[:8], least)),
+        Mistake(
+            "the last centre left out",
+            "You leave out the last centre. There are len(centres).",
+            lambda samples, centres, radius, least: enough(
+                near(samples, centres, radius)[:-1], least)),
         Mistake(
             "one sample is enough",
             "You count a centre that has a single sample. It needs at least `least` of them.",
@@ -861,6 +1015,12 @@ def by(images: Tensor, weights: Tensor, readout: Tensor, which: int) -> Tensor:
     return gradient.square().sum() / len(images)
 
 
+def by_the_weights(images: Tensor, weights: Tensor, readout: Tensor) -> Tensor:
+    """The gradient of the sum of the scores by the weights, (H,D)."""
+    x = weights.detach().requires_grad_()
+    return torch.autograd.grad(critic(images.detach(), x, readout.detach()).sum(), x)[0]
+
+
 def without_requires_grad(images: Tensor, weights: Tensor, readout: Tensor) -> Tensor:
     x, w, r = (one.detach() for one in (images, weights, readout))
     return torch.autograd.grad(critic(x, w, r).sum(), x)[0].square().sum()
@@ -949,6 +1109,22 @@ R1 = Exercise(
             "over the pictures alone.",
             of_slopes(lambda s: s.square().mean())),
         Mistake(
+            "summed over the channels alone",
+            "You sum over dim 1 alone and average over the rest. A picture may have more "
+            "dimensions: flatten(1) first, then sum over dim 1 and average over the pictures.",
+            lambda images, weights, readout: slopes(images, weights, readout).view(
+                images.shape).square().sum(dim=1).mean()),
+        Mistake(
+            "dimensions 1, 2 and 3 named",
+            "You sum over dimensions 1, 2 and 3, and some pictures here are a row of numbers. "
+            "flatten(1) first: then it is always dim 1.",
+            lambda images, weights, readout: slopes(images, weights, readout).view(
+                images.shape).square().sum(dim=(1, 2, 3)).mean()),
+        Mistake(
+            "divided by B - 1",
+            "You divide by B - 1. This is a mean, and no variance: divide by B.",
+            of_slopes(lambda s: s.square().sum() / (len(s) - 1))),
+        Mistake(
             "mean over the picture, summed over the batch",
             "You average over the numbers of a picture and sum over the pictures. It is the other "
             "way round.",
@@ -1016,6 +1192,13 @@ R1 = Exercise(
             "You differentiate by the weights. How steep is the critic from picture to picture? "
             "Differentiate by the images.",
             lambda *args: by(*args, 1)),
+        *(Mistake(
+            f"slopes by the weights, {name}",
+            "You differentiate by the weights. How steep is the critic from picture to picture? "
+            "Differentiate by the images.",
+            lambda *args, rest=rest: rest(by_the_weights(*args)))
+          for name, rest in (("each unit", lambda g: g.square().sum(dim=1).mean()),
+                             ("summed", lambda g: g.square().sum()))),
         Mistake(
             "slopes by the readout",
             "You differentiate by the readout. How steep is the critic from picture to picture? "
@@ -1065,8 +1248,8 @@ RELATIVISTIC = Exercise(
     "gan.relativistic", LESSON, 1, relativistic,
     (scores(several, 1.0, -1.0), scores(several, 2.0, 2.5), scores(one, 0.5, 1.0),
      surprising((0, -2000.0), (1, 700.0)), surprising((1, -2000.0), (0, 700.0)),
-     scores(several, 900.0, 900.0), surprising((0, 40.0)), surprising((1, 40.0)), graded(0)),
-    of_section(3,
+     scores(several, 200.0, 200.0), surprising((0, 40.0)), surprising((1, 40.0)), graded(0)),
+    of_section(4,
         Mistake(
             "overflows: log sigmoid, or exp",
             "The formula is right, but sigmoid(-2000) is 0 in a computer, e^2000 is infinite, and "
@@ -1094,6 +1277,33 @@ RELATIVISTIC = Exercise(
             f"{-math.log(eps):.0f}. F.logsigmoid needs nothing added.",
             related(lambda d, eps=eps: -(d.sigmoid() + eps).log().mean()))
           for eps in (1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-10, 1e-12)),
+        *(Mistake(
+            f"difference clamped at {limit}",
+            f"You keep the difference within {limit}. A player that loses by more has no slope "
+            "then. F.softplus needs no clamp.",
+            lambda real, fake, limit=limit: related(lambda d: F.softplus(-d).mean())(
+                (real - fake).clamp(-limit, limit), torch.zeros_like(real)))
+          for limit in (10, 20, 30, 50, 80)),
+        *(Mistake(
+            f"D kept {eps:g} away from 0 and 1",
+            f"You keep D {eps:g} away from 0 and 1 so that the logarithm is finite. A player that "
+            "loses by more has no slope then. F.logsigmoid needs nothing kept.",
+            related(lambda d, eps=eps: -kept_between(eps)[0](d).mean()))
+          for eps in (1e-5, 1e-6, 1e-7, 1e-8, 1e-12)),
+        *(Mistake(
+            f"D kept between {eps:g} and 1 - {eps:g}",
+            f"You keep D {eps:g} away from 0 and 1 so that the logarithm is finite. A player that "
+            "loses by more has no slope then. F.logsigmoid needs nothing kept.",
+            lambda real, fake, eps=eps: (-kept_between(eps)[0](real - fake).mean(),
+                                         -kept_between(eps)[1](fake - real).mean()))
+          for eps in (1e-5, 1e-6, 1e-7, 1e-8)),
+        *(Mistake(
+            f"{eps:g} inside the logarithm, of 1 - D too",
+            f"You add {eps:g} so that the logarithm is finite. Then no error is larger than "
+            f"{-math.log(eps):.0f}. F.logsigmoid needs nothing added.",
+            lambda real, fake, eps=eps: (-with_added(eps)[0](real - fake).mean(),
+                                         -with_added(eps)[1](fake - real).mean()))
+          for eps in (1e-6, 1e-7, 1e-8)),
         Mistake(
             "difference turned round",
             "Your critic wants the painted picture to score above the real one. It is the other "
@@ -1157,6 +1367,13 @@ RELATIVISTIC = Exercise(
             "real score is compared with one painted one, and there is one term.",
             lambda real, fake: tuple(
                 F.softplus(b.mean() - a).mean() + F.softplus(b - a.mean()).mean()
+                for a, b in ((real, fake), (fake, real)))),
+        Mistake(
+            "both terms, averages compared, halved",
+            "You take the mean of two terms with averages: that is the relativistic AVERAGE loss. "
+            "Here each real score is compared with one painted one, and there is one term.",
+            lambda real, fake: tuple(
+                (F.softplus(b.mean() - a).mean() + F.softplus(b - a.mean()).mean()) / 2
                 for a, b in ((real, fake), (fake, real)))),
         Mistake(
             "the means compared",
@@ -1229,6 +1446,13 @@ RELATIVISTIC = Exercise(
             lambda real, fake: (relativistic(real, fake.detach())[0],
                                 relativistic(real, fake)[1])),
         Mistake(
+            "each player's opponent detached",
+            "Your numbers are right, but you detach the painted scores for the critic and the real "
+            "ones for the painter. Detach the PICTURES, before the critic sees them, and nothing "
+            "here.",
+            lambda real, fake: (relativistic(real, fake.detach())[0],
+                                relativistic(real.detach(), fake)[1])),
+        Mistake(
             "painted detached for the painter",
             "Your numbers are right, but you detach the scores in the painter's loss, so it learns "
             "nothing at all. Detach nothing here.",
@@ -1293,16 +1517,62 @@ def all_unlike(g: Generator) -> tuple:
     return (torch.stack([torch.randperm(B, generator=g) for _ in range(3)], dim=1),)
 
 
+def with_ten_and_more(g: Generator) -> tuple:
+    """Numbers of two digits: written side by side, or as one number of base ten, some are alike,
+    in whichever order. And one factor more than three, in which alone some differ."""
+    kinds = torch.tensor([[1, 1, 0, 5], [11, 0, 0, 5], [0, 11, 0, 5], [1, 1, 0, 6]])
+    which = torch.cat([torch.tensor([0, 0, 1, 3, 0, 3, 2, 0, 2]),
+                       torch.randint(4, (between(1, 3, g),), generator=g)])
+    return (kinds[which],)
+
+
+def of_one_product(g: Generator) -> tuple:
+    """Neighbours that differ and have the same product, the last and the first too."""
+    return (torch.tensor([[2, 2], [2, 2], [1, 4], [3, 0], [0, 7], [5, 1], [4, 1]]),)
+
+
 def by_other(other):
     """With another idea of what is unlike: other(factors) -> (B,B)."""
     return lambda factors: next_where(other(factors))
+
+
+def or_else(other, filled):
+    """The same, and where none is unlike the answer is filled(B): its place, or the next one."""
+    def answer(factors: Tensor) -> Tensor:
+        table = other(factors)
+        return torch.where((table & ~torch.eye(len(table), dtype=torch.bool)).any(dim=1),
+                           next_where(table), filled(len(table)))
+    return answer
+
+
+def base_ten(factors: Tensor) -> Tensor:
+    return (factors * 10 ** torch.arange(factors.shape[1])).sum(dim=1)
+
+
+def base_ten_from_the_left(factors: Tensor) -> Tensor:
+    return base_ten(factors.flip(1))
+
+
+def unlike_by(number):
+    """number(factors) -> one for each picture, (B,): two pictures are unlike where these are."""
+    return lambda factors: number(factors)[:, None] != number(factors)
+
+
+def turned_round(factors: Tensor) -> Tensor:
+    """As many places forwards as the last picture that differs lies behind."""
+    B = len(factors)
+    return (2 * torch.arange(B) - next_where(unlike(factors), step=-1)) % B
+
+
+FILLED = {"-1": lambda B: torch.full((B,), -1), "0": lambda B: torch.zeros(B, dtype=torch.long),
+          "the next one": lambda B: (torch.arange(B) + 1) % B}
 
 
 WRONG_CAPTIONS = Exercise(
     "gan.wrong_captions", LESSON, 1, wrong_captions,
     (batches(lambda g: between(8, 10, g), [7, 1, 2], [7, 1, 3], [7, 4, 2], [5, 1, 2]),
      batches(lambda g: between(6, 7, g), [0, 0], [1, 0], [0, 1]),
-     two_kinds, permuted, all_unlike,
+     two_kinds, permuted, all_unlike, with_ten_and_more, of_one_product,
      lambda g: (torch.tensor([[3, 1], [2, 1]]) + between(0, 3, g),)),
     of_section(4,
         Mistake(
@@ -1330,6 +1600,12 @@ WRONG_CAPTIONS = Exercise(
             "You look for a picture that differs in ALL factors. One is enough: a red seven is no "
             "blue seven.",
             by_other(lambda factors: (factors[:, None] != factors).all(dim=2))),
+        *(Mistake(
+            f"all factors must differ, or else {name}",
+            "You look for a picture that differs in ALL factors. One is enough: a red seven is no "
+            "blue seven.",
+            or_else(lambda factors: (factors[:, None] != factors).all(dim=2), filled))
+          for name, filled in FILLED.items()),
         Mistake(
             "the next that shows the same",
             "You look for the next picture that shows the SAME: that caption is right.",
@@ -1338,15 +1614,46 @@ WRONG_CAPTIONS = Exercise(
             "the first factor alone",
             "You compare the first factor alone. A red seven and a blue seven differ as well.",
             by_other(lambda factors: factors[:, None, 0] != factors[:, 0])),
+        *(Mistake(
+            f"the first factor alone, or else {name}",
+            "You compare the first factor alone. A red seven and a blue seven differ as well.",
+            or_else(unlike_by(lambda factors: factors[:, 0]), filled))
+          for name, filled in FILLED.items()),
         Mistake(
             "the last factor alone",
             "You compare the last factor alone. Any factor may differ.",
             by_other(lambda factors: factors[:, None, -1] != factors[:, -1])),
+        *(Mistake(
+            f"the last factor alone, or else {name}",
+            "You compare the last factor alone. Any factor may differ.",
+            or_else(unlike_by(lambda factors: factors[:, -1]), filled))
+          for name, filled in FILLED.items()),
+        *(Mistake(
+            f"the first {n} factors alone",
+            f"You compare {n} factors. A batch may have more: compare all of them.",
+            by_other(lambda factors, n=n: unlike(factors[:, :n]))) for n in (2, 3)),
         Mistake(
             "sums compared",
             "You compare the sums of the factors. A two on three is no three on two: compare "
             "factor by factor.",
             by_other(lambda factors: factors.sum(dim=1)[:, None] != factors.sum(dim=1))),
+        *(Mistake(
+            f"sums compared, or else {name}",
+            "You compare the sums of the factors. A two on three is no three on two: compare "
+            "factor by factor.",
+            or_else(unlike_by(lambda factors: factors.sum(dim=1)), filled))
+          for name, filled in FILLED.items()),
+        Mistake(
+            "products compared",
+            "You compare the products of the factors. A two on two is no one on four: compare "
+            "factor by factor.",
+            by_other(unlike_by(lambda factors: factors.prod(dim=1)))),
+        *(Mistake(
+            f"written side by side, from the {side}",
+            "You make one number of the factors, of base ten, and 10 is no digit: two pictures "
+            "that differ have the same. Compare factor by factor.",
+            by_other(unlike_by(number)))
+          for side, number in (("left", base_ten_from_the_left), ("right", base_ten))),
         Mistake(
             "sets compared",
             "You compare which numbers occur. A two on three is no three on two: compare factor by "
@@ -1356,6 +1663,18 @@ WRONG_CAPTIONS = Exercise(
             "backwards",
             "You look backwards. The NEXT picture, round the end, that shows something else.",
             lambda factors: next_where(unlike(factors), step=-1)),
+        Mistake(
+            "rolled the wrong way",
+            "factors.roll(k, 0)[i] is what stands k places BEFORE i, and you return the place k "
+            "places behind it. roll(-k, 0) looks forwards.",
+            turned_round),
+        Mistake(
+            "two places are looked at",
+            "Where the next one shows the same, you take the one after it, whatever that shows. "
+            "Go on until one differs.",
+            lambda factors: torch.where(
+                unlike(factors)[at := torch.arange(len(factors)), (at + 1) % len(factors)],
+                (at + 1) % len(factors), (at + 2) % len(factors))),
         Mistake(
             "from the start of the batch",
             "You take the first of the batch that differs, and nearly all get the same caption. "
@@ -1377,6 +1696,18 @@ WRONG_CAPTIONS = Exercise(
             "At the end of the batch you find nothing and take the first picture, which may show "
             "the same. Go on at the start, and go on looking.",
             lambda factors: unlike(factors).triu().int().argmax(dim=1)),
+        Mistake(
+            "not round the end, the last in its place",
+            "At the end of the batch you find nothing and take the last picture, which may show "
+            "the same. Go on at the start, and go on looking.",
+            lambda factors: torch.where((ahead := unlike(factors).triu()).any(dim=1),
+                                        ahead.int().argmax(dim=1), len(factors) - 1)),
+        Mistake(
+            "places beyond the batch",
+            "You go on looking at the start, and count on: some of your places are B or more. "
+            "The place itself goes round the end, % B.",
+            lambda factors: (at := torch.arange(len(factors)))
+            + (wrong_captions(factors) - at) % len(factors)),
         Mistake(
             "the first that differs left out",
             "You begin to look two places further on. The next picture counts too.",
@@ -1472,6 +1803,12 @@ MATCHING_AWARE = Exercise(
             aware_by(*with_added(eps), with_added(eps)[1]))
           for eps in (1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-10, 1e-12)),
         *(Mistake(
+            f"D kept between {eps:g} and 1 - {eps:g}",
+            f"You keep D {eps:g} away from 0 and 1 so that the logarithm is finite. Where the "
+            "critic is surely wrong it has no slope then. F.logsigmoid needs nothing kept.",
+            aware_by(*kept_between(eps), kept_between(eps)[1]))
+          for eps in (1e-5, 1e-6, 1e-7, 1e-8)),
+        *(Mistake(
             f"scores clamped at {limit}",
             f"You keep the scores within {limit}. Where the critic is surely wrong it has no slope "
             "then. F.logsigmoid needs no clamp.",
@@ -1494,6 +1831,23 @@ MATCHING_AWARE = Exercise(
             "right halved too",
             "All three have a half. Right weighs 1.",
             weighted(0.5, 0.5, 0.5)),
+        Mistake(
+            "right halved, the others not",
+            "You give right the half. Right weighs 1, the other two a half each.",
+            weighted(0.5, 1, 1)),
+        Mistake(
+            "only wrong halved",
+            "Painted pictures count in full. They weigh a half, as wrong captions do.",
+            weighted(1, 0.5, 1)),
+        Mistake(
+            "only painted halved",
+            "Wrong captions count in full. They weigh a half, as painted pictures do.",
+            weighted(1, 1, 0.5)),
+        Mistake(
+            "halved twice",
+            "The two kinds of error weigh a quarter each: you halve each of them, and their sum "
+            "again.",
+            weighted(1, 0.25, 0.25)),
         Mistake(
             "twice as large",
             "Your loss is twice as large: right weighs 1, the other two a half each.",
@@ -1542,6 +1896,11 @@ MATCHING_AWARE = Exercise(
             "the errors subtracted",
             "You subtract the two kinds of error. All are minimised: add them.",
             weighted(1, -0.5, -0.5)),
+        Mistake(
+            "right to score low",
+            "Right pairs count as wrong, like the two others: the critic would say no to all. "
+            "Their score is to be high.",
+            lambda right, wrong, fake: matching_aware(-right, wrong, fake)),
         Mistake(
             "right and wrong swapped",
             "You take wrong for right. right comes first.",
@@ -1626,4 +1985,4 @@ MATCHING_AWARE = Exercise(
     ), "right pairs up, painted pictures and wrong captions down", learns=True)
 
 
-EXERCISES = (BEST_CRITIC, NON_SATURATING, MODES, R1, RELATIVISTIC, WRONG_CAPTIONS, MATCHING_AWARE)
+EXERCISES = (BEST_CRITIC, NON_SATURATING, MODES, R1, WRONG_CAPTIONS, MATCHING_AWARE, RELATIVISTIC)

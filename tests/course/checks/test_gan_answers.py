@@ -107,6 +107,17 @@ def wrong_by_the_doubled_table(factors):
     return ahead.float().argmax(1) % B
 
 
+def wrong_by_the_chain(factors):
+    """From neighbour to neighbour, until one differs from the one before it."""
+    out = []
+    for i in range(len(factors)):
+        j = (i + 1) % len(factors)
+        while factors[j].equal(factors[j - 1]):
+            j = (j + 1) % len(factors)
+        out.append(j)
+    return torch.tensor(out)
+
+
 STYLES = [
     ("best_critic", lambda p, q: 1 / (1 + (q - p).exp())),
     ("best_critic", lambda p, q: torch.stack([p, q]).softmax(0)[0]),
@@ -130,7 +141,12 @@ STYLES = [
         F.binary_cross_entropy_with_logits(real - fake, torch.zeros_like(real)))),
     ("relativistic", lambda real, fake: (torch.logaddexp(fake - real, 0 * real).mean(),
                                          torch.logaddexp(real - fake, 0 * real).mean())),
+    ("relativistic", lambda real, fake: (
+        (torch.logaddexp(real, fake) - real).mean(), (torch.logaddexp(real, fake) - fake).mean())),
+    ("relativistic", lambda real, fake: tuple(F.cross_entropy(
+        torch.stack([real, fake], 1), torch.full((len(real),), k)) for k in (0, 1))),
     ("wrong_captions", wrong_by_loops), ("wrong_captions", wrong_by_rolls),
+    ("wrong_captions", wrong_by_the_chain),
     ("wrong_captions", wrong_by_the_doubled_table),
     ("matching_aware", lambda right, wrong, fake: -(
         F.logsigmoid(right) + (F.logsigmoid(-wrong) + F.logsigmoid(-fake)) / 2).mean()),
@@ -168,6 +184,40 @@ def penalty_of(images, weights, readout, of=torch.sum, graph=True):
     return slope.flatten(1)
 
 
+def by_clamped(real, fake, eps=1e-6):
+    """D is kept away from both ends, as people do."""
+    real, fake = (x.sigmoid().clamp(eps, 1 - eps) for x in (real, fake))
+    return -real.log().mean() - (1 - fake).log().mean(), -fake.log().mean()
+
+
+def first_circle(samples, centres, radius, least):
+    found = [0] * len(centres)
+    for sample in samples:
+        for k, centre in enumerate(centres):
+            if (sample - centre).norm() <= radius:
+                found[k] += 1
+                break
+    return sum(n >= least for n in found)
+
+
+def means_within(samples, centres, radius, least):
+    which = torch.cdist(samples, centres).argmin(1)
+    return sum(int((which == k).sum()) >= least
+               and (samples[which == k].mean(0) - centres[k]).norm().item() <= radius
+               for k in range(len(centres)))
+
+
+def of_numbers(number, none=None):
+    """Pictures are alike where one number made of their factors is; `none` where all are."""
+    def answer(factors):
+        rows = [number(row) for row in factors.tolist()]
+        B = len(rows)
+        return torch.tensor([next(
+            ((i + k) % B for k in range(1, B) if rows[(i + k) % B] != rows[i]),
+            i if none is None else none) for i in range(B)])
+    return answer
+
+
 WRONG = [
     ("best_critic", "exp vanishes or overflows", lambda p, q: 1 / (1 + q.exp() / p.exp())
      if p.isfinite().all() and p.max() < 80 and p.min() > -80 else p.exp() / (p.exp() + q.exp())),
@@ -184,6 +234,15 @@ WRONG = [
     ("best_critic", None, lambda p, q: (p - q).sigmoid()[..., None]),
     ("best_critic", None, lambda p, q: (p - q).sigmoid().mean()),
     ("best_critic", None, lambda p, q: (p - q).half().sigmoid()),
+    ("best_critic", "the score kept within 10", lambda p, q: (p - q).clamp(-10, 10).sigmoid()),
+    ("best_critic", "0 / 0 taken for 0.5", lambda p, q: torch.where(
+        (d := p.exp() / (p.exp() + q.exp())).isnan(), 0.5, d)),
+    ("best_critic", "p over q, and at most 1", lambda p, q: (p - q).exp().minimum(torch.ones(()))),
+    ("best_critic", "softmax over dimension -1", lambda p, q: torch.softmax(p - q, -1)
+     if p.ndim > 1 else torch.softmax(p - q, 0)),
+    ("non_saturating", "D kept between 1e-06 and 1 - 1e-06", by_clamped),
+    ("non_saturating", "the painter's summed over the batch", lambda real, fake: (
+        losses_by_labels(real, fake)[0], -F.logsigmoid(fake).sum())),
     ("non_saturating", "overflows: log sigmoid, log(1 - sigmoid), log sigmoid", by_logs),
     ("non_saturating", "overflows: log sigmoid, right, log sigmoid",
      lambda real, fake: (-real.sigmoid().log().mean() + F.softplus(fake).mean(),
@@ -222,6 +281,15 @@ WRONG = [
     ("modes", "one sample within the circle is enough", lambda x, c, r, n: int(
         (torch.cdist(x, c).amin(0) <= r).sum())),
     ("modes", "modes that are lost", lambda x, c, r, n: len(c) - modes_one_by_one(x, c, r, n)),
+    ("modes", "the first circle", first_circle),
+    ("modes", "the last circle", lambda x, c, r, n: first_circle(x, c.flip(0), r, n)),
+    ("modes", "the mean within the circle", means_within),
+    ("modes", "20 in place of least", lambda x, c, r, n: modes_one_by_one(x, c, r, 20)),
+    ("modes", "0.2 in place of radius", lambda x, c, r, n: modes_one_by_one(x, c, 0.2, n)),
+    ("modes", "the first eight centres", lambda x, c, r, n: sum(
+        int((torch.cdist(x, c).argmin(1)[torch.cdist(x, c).amin(1) <= r] == k).sum()) >= n
+        for k in range(8))),
+    ("modes", None, lambda x, c, r, n: 0),
     ("modes", None, lambda x, c, r, n: float(modes_one_by_one(x, c, r, n))),
     ("modes", None, lambda x, c, r, n: modes_one_by_one(x, c, r, min(n, 2))),
     ("r1", "the mean of the scores differentiated", lambda x, w, r: penalty_of(
@@ -233,6 +301,11 @@ WRONG = [
     ("r1", "requires_grad forgotten", lambda x, w, r: torch.autograd.grad(
         critic(x.detach(), w.detach(), r.detach()).sum(), x)[0].pow(2).sum()),
     ("r1", "summed over the batch", lambda x, w, r: penalty_of(x, w, r).pow(2).sum()),
+    ("r1", "summed over the channels alone", lambda x, w, r: penalty_of(x, w, r).view(
+        x.shape).pow(2).sum(1).mean()),
+    ("r1", "dimensions 1, 2 and 3 named", lambda x, w, r: penalty_of(x, w, r).view(
+        x.shape).pow(2).sum([1, 2, 3]).mean()),
+    ("r1", "divided by B - 1", lambda x, w, r: penalty_of(x, w, r).pow(2).sum() / (len(x) - 1)),
     ("r1", None, lambda x, w, r: penalty_of(x, w, r).clamp(-1, 1).pow(2).sum(1).mean()),
     ("r1", None, lambda x, w, r: penalty_of(x, w, r).pow(2).sum(1).mean().view(1)),
     ("r1", None, lambda x, w, r: penalty_of(x, w, r).pow(2).sum(1).mean().item()),
@@ -241,6 +314,14 @@ WRONG = [
     ("relativistic", "overflows: log sigmoid, or exp", lambda real, fake: (
         F.soft_margin_loss(real - fake, torch.ones_like(real)),
         F.soft_margin_loss(fake - real, torch.ones_like(real)))),
+    ("relativistic", "1e-08 inside the logarithm, of 1 - D too", lambda real, fake: (
+        -((real - fake).sigmoid() + 1e-8).log().mean(),
+        -(1 - (real - fake).sigmoid() + 1e-8).log().mean())),
+    ("relativistic", "difference clamped at 50", lambda real, fake: (
+        F.softplus((fake - real).clamp(-50, 50)).mean(),
+        F.softplus((real - fake).clamp(-50, 50)).mean())),
+    ("relativistic", "the means compared", lambda real, fake: (
+        F.softplus(fake.mean() - real.mean()), F.softplus(real.mean() - fake.mean()))),
     ("relativistic", "difference turned round", lambda real, fake: (
         F.softplus(real - fake).mean(), F.softplus(fake - real).mean())),
     ("relativistic", "every pair", lambda real, fake: (
@@ -256,15 +337,26 @@ WRONG = [
      lambda f: torch.arange(len(f)).roll(1)),
     ("wrong_captions", "from the start of the batch", lambda f: torch.tensor(
         [next(j for j, other in enumerate(f) if not other.equal(row)) for row in f])),
+    ("wrong_captions", "the first factor alone, or else -1", of_numbers(lambda row: row[0], -1)),
+    ("wrong_captions", "sums compared, or else 0", of_numbers(sum, 0)),
+    ("wrong_captions", "products compared", of_numbers(math.prod)),
+    ("wrong_captions", "the first 3 factors alone", of_numbers(lambda row: row[:3])),
+    ("wrong_captions", "written side by side, from the left", of_numbers(
+        lambda row: sum(n * 10 ** k for k, n in enumerate(reversed(row))))),
+    ("wrong_captions", "written side by side, from the right", of_numbers(
+        lambda row: sum(n * 10 ** k for k, n in enumerate(row)))),
+    ("wrong_captions", "two places are looked at", lambda f: torch.where(
+        (f.roll(-1, 0) != f).any(1), torch.arange(len(f)).roll(-1), torch.arange(len(f)).roll(-2))),
     ("wrong_captions", "a table", lambda f: (f[:, None] - f).abs().sum(2) > 0),
     ("wrong_captions", None, lambda f: wrong_by_loops(f).float()),
-    ("wrong_captions", None, lambda f: torch.tensor(
-        [(i + 1) % len(f) if not f[i].equal(f[(i + 1) % len(f)]) else (i + 2) % len(f)
-         for i in range(len(f))])),
     ("matching_aware", "the half forgotten", lambda a, b, c: F.softplus(-a).mean()
      + F.softplus(b).mean() + F.softplus(c).mean()),
     ("matching_aware", "wrong as right", lambda a, b, c: F.softplus(-a).mean()
      + (F.softplus(-b).mean() + F.softplus(c).mean()) / 2),
+    ("matching_aware", "only painted halved", lambda a, b, c: losses_by_labels(a, b)[0]
+     + F.softplus(c).mean() / 2),
+    ("matching_aware", "D kept between 1e-06 and 1 - 1e-06", lambda a, b, c: (
+        by_clamped(a, b)[0] + by_clamped(a, c)[0]) / 2),
     ("matching_aware", "wrong captions left out", lambda a, b, c: losses_by_labels(a, c)[0]),
     ("matching_aware", "overflows: log sigmoid, log(1 - sigmoid), log(1 - sigmoid)",
      lambda a, b, c: by_logs(a, b)[0] / 2 + by_logs(a, c)[0] / 2),
@@ -280,6 +372,12 @@ def test_wrong_answers_never_pass_and_known_mistakes_have_their_name(name, mista
     for seed in SEEDS:
         verdict = judge(f"gan.{name}", function, seed)
         assert not verdict.passed and verdict.mistake == mistake
+
+
+def test_a_mistake_of_relativistic_sends_back_to_the_section_that_it_stands_in():
+    """The lesson's fourth, with the captions."""
+    verdict = judge("gan.relativistic", lambda real, fake: losses_by_labels(real, fake), 0)
+    assert "(see section 4)" in verdict.message
 
 
 # ---- right numbers, and nothing can be learnt
@@ -359,6 +457,18 @@ def test_every_check_of_modes_meets_both_edges_circles_that_overlap_and_one_dime
         assert any(((torch.cdist(x, c) <= r).sum(dim=1) > 1).any() for x, c, r, _ in rounds)
         assert {c.shape[1] for _, c, _, _ in rounds} >= {1, 2, 3}
         assert any(len(x) < len(c) for x, c, *_ in rounds)
+
+
+def test_every_check_of_modes_meets_samples_that_are_in_an_earlier_and_in_a_later_circle_too():
+    for seed in SEEDS:
+        first = last = False
+        for x, c, r, _ in calls("gan.modes", seed):
+            within, nearest = torch.cdist(x, c) <= r, torch.cdist(x, c).argmin(dim=1)
+            own = within[torch.arange(len(x)), nearest]
+            at = torch.arange(len(c))
+            first |= bool((own & (within & (at < nearest[:, None])).any(dim=1)).any())
+            last |= bool((own & (within & (at > nearest[:, None])).any(dim=1)).any())
+        assert first and last
 
 
 def test_no_sample_of_modes_is_as_near_to_two_centres_nor_nearly_on_an_edge():
