@@ -63,11 +63,12 @@ def captions_inputs(size, share, low: float = 0.0, high: float = 1.0, least: int
 
 
 def tie_inputs(g: Generator) -> tuple:
-    """Of the first caption one draw equals the share, and others lie on either side; its first word
-    is the one with the smallest id. Some padding of the last lies below the share."""
+    """Of the first caption one draw equals the share, one lies so little below that half precision
+    takes it for the share, and others on either side; its first word is the one with the smallest
+    id. Some padding of the last lies below the share."""
     ids, draws, s, gap = captions_inputs(lambda g: (between(3, 4, g), between(8, 9, g)),
                                           lambda g: 0.375)(g)
-    ids[0, 1], draws[0, 1:5] = FIRST, torch.tensor([0.1, 0.375, 0.9, 0.2])
+    ids[0, 1], draws[0, 1:6] = FIRST, torch.tensor([0.1, 0.375, 0.9, 0.2, 0.37495])
     draws[:, 1] = torch.where(ids[:, 1] >= FIRST, 0.05, draws[:, 1])
     draws[-1, -1] = 0.01
     ids[-1, -1] = PAD
@@ -229,6 +230,38 @@ HIDE = Exercise(
             "You look at the id at the NEXT place to see whether something is a word. Look at its "
             "own.",
             by_place(lambda ids, u, s: (u < s) & is_word(ids.roll(-1, 1)) & is_word(ids))),
+        Mistake(
+            "the smallest word spared",
+            "You never hide the id 3. Words begin there: hide ids of 3 and more.",
+            by_place(lambda ids, u, s: (ids > FIRST) & (u < s))),
+        Mistake(
+            "first and last place spared",
+            "You spare the first and the last place of the table. Captions end at places of their "
+            "own: look at the ids, and hide those of 3 and more.",
+            by_place(lambda ids, u, s: F.pad((u < s)[:, 1:-1], (1, 1)))),
+        Mistake(
+            "truths wherever a draw is low",
+            "Your ids are right, and your truths are True at start, end and padding too, where "
+            "nothing was hidden. Both answers want the same places.",
+            lambda ids, draws, share, gap: (hide_words(ids, draws, share, gap)[0], draws < share)),
+        Mistake(
+            "gaps wherever a draw is low",
+            "Your truths are right, and your gaps stand in the place of start, end and padding "
+            "too. Both answers want the same places.",
+            lambda ids, draws, share, gap: (torch.where(draws < share, gap, ids),
+                                            hide_words(ids, draws, share, gap)[1])),
+        Mistake(
+            "0.15 whatever comes",
+            "You hide 0.15 of the words, whatever share is given. That is BERT's; our captions are "
+            "short, and the share is an argument.",
+            by_place(lambda ids, u, s: is_word(ids) & (u < 0.15))),
+        Mistake(
+            "a word of each caption at least",
+            "Where no draw of a caption is low enough, you hide a word all the same. Each has a "
+            "draw of its own: then nothing of it is hidden.",
+            by_place(lambda ids, u, s: is_word(ids) & ((u < s) | (u == u.masked_fill(
+                ~is_word(ids), 2.0).amin(dim=1, keepdim=True)) & ~(is_word(ids) & (u < s)).any(
+                dim=1, keepdim=True)))),
     ), "words alone are hidden, each by its own draw")
 
 
@@ -473,6 +506,40 @@ LOSS = Exercise(
             "The number is right, but you detach the logits: nothing can be learnt through it.",
             lambda logits, ids, hidden: masked_loss(logits.detach(), ids, hidden)
                 + 0 * logits.sum()),
+        Mistake(
+            "mean of the means that are not empty",
+            "You average each caption first, and then the means of those in which something is "
+            "hidden. So the one hidden word of a caption counts as much as three of another: one "
+            "mean over all hidden places.",
+            lambda logits, ids, hidden: ((costs(logits, ids) * hidden).sum(dim=1) / hidden.sum(
+                dim=1).clamp(min=1)).sum() / hidden.any(dim=1).sum().clamp(min=1)),
+        Mistake(
+            "the seen places counted, at least one",
+            "You average over the places that can be seen. Count the hidden ones.",
+            lambda logits, ids, hidden: masked_loss(logits, ids, ~hidden)),
+        Mistake(
+            "the logarithm of a mean",
+            "You average the probabilities, and take the logarithm last. So a word that was "
+            "thought impossible hides among the others: first the logarithm, then the mean.",
+            lambda logits, ids, hidden: -chosen(logits.softmax(dim=2), ids)[hidden].mean().log()
+                if hidden.any() else 0 * logits.sum()),
+        Mistake(
+            "what is hidden one place before",
+            "You lay each guess beside the NEXT word, where that is hidden. That is how DALL-E is "
+            "trained; here the word at the same place is to be guessed.",
+            lambda logits, ids, hidden: masked_loss(logits[:, :-1], ids[:, 1:], hidden[:, 1:])),
+        Mistake(
+            "reshaped in place of transposed",
+            "You bring the vocabulary to dim 1 by reshape, which mixes places and words. "
+            "transpose(1, 2) moves it.",
+            by_cost(lambda logits, ids: chosen(-logits.reshape(
+                len(ids), -1, ids.shape[1]).log_softmax(dim=1).transpose(1, 2), ids))),
+        Mistake(
+            "the entropy of the guess",
+            "You take the entropy of the guess, and never ask which word it was. A sure guess of "
+            "the wrong word would be cheap: take -ln p of the right one.",
+            by_cost(lambda logits, ids: torch.distributions.Categorical(
+                logits=logits, validate_args=False).entropy())),
     ), "nats for a hidden word, and 0 where none is hidden",
     tolerance=2e-5,            # logits of 120 are 8e-6 apart
     learns=True)
@@ -500,6 +567,15 @@ def words_inputs(size, heard):
     return draw
 
 
+def silent_word(draw):
+    """One word that is heard says nothing at all: it counts among them, with a state of zeros."""
+    def silenced(g: Generator) -> tuple:
+        states, heard = draw(g)
+        states[0, 1] = 0
+        return states, heard
+    return silenced
+
+
 def up_to_ends(B: int, T: int, g: Generator) -> Tensor:
     """Captions of 3 tokens and more; the first, if there are several, fills its table."""
     length = torch.randint(3, T, (B, 1), generator=g)
@@ -525,7 +601,7 @@ def over(which):
 POOLED = Exercise(
     "imagen.pooled", LESSON, 1, pooled,
     (words_inputs(lambda g: (between(3, 4, g), between(5, 7, g), between(8, 9, g)), up_to_ends),
-     words_inputs(lambda g: 3 * (between(4, 5, g),), up_to_ends),
+     silent_word(words_inputs(lambda g: 3 * (between(4, 5, g),), up_to_ends)),
      words_inputs(lambda g: (2, between(4, 6, g), 3), lambda B, T, g: torch.ones(B, T) > 0),
      words_inputs(lambda g: (between(2, 3, g), 6, 4), lambda B, T, g: (torch.arange(
          T) == 0).repeat(B, 1)),
@@ -643,6 +719,46 @@ POOLED = Exercise(
             "You take the median of each entry. Asked for is the mean.",
             lambda states, heard: states.masked_fill(~heard[..., None], math.nan).nanmedian(
                 dim=1).values),
+        Mistake(
+            "the padding alone, at least one",
+            "You average what is NOT heard: the mask is turned round.",
+            lambda states, heard: total(states, ~heard) / (~heard).sum(dim=1, keepdim=True).clamp(
+                min=1)),
+        Mistake(
+            "the last place",
+            "You take the last state, heard or not. Asked for is the mean of the heard ones.",
+            lambda states, heard: 1 * states[:, -1]),
+        Mistake(
+            "the state at the place that the number says",
+            "You take one state, that at the place number heard - 1. That is the vector of CLIP, "
+            "whose tower is causal; here the mean is asked.",
+            lambda states, heard: states[torch.arange(len(states)), heard.sum(dim=1) - 1]),
+        Mistake(
+            "the first so many places",
+            "You average the first places, as many as are heard. There may be gaps between those "
+            "that are heard: `heard` says which.",
+            lambda states, heard: pooled(states, torch.arange(heard.shape[1]) < heard.sum(
+                dim=1, keepdim=True))),
+        Mistake(
+            "one mean for every caption",
+            "You give every caption the mean of the whole batch. Each has a vector of its own.",
+            lambda states, heard: states[heard].mean(dim=0).expand(len(states), -1)),
+        Mistake(
+            "states of zeros not counted",
+            "You count the states that are not 0. A state that is heard counts, whatever it is: "
+            "sum `heard`.",
+            lambda states, heard: total(states, heard) / (states * heard[..., None] != 0).sum(
+                dim=1)),
+        Mistake(
+            "the kept dimension forgotten",
+            "You divide (B,D) by (B,), and PyTorch lays the numbers along D. Keep the dim: "
+            "heard.sum(dim=1, keepdim=True).",
+            lambda states, heard: total(states, heard) / heard.sum(dim=1)),
+        Mistake(
+            "the mask without its last dimension",
+            "You multiply (B,T,D) by (B,T), and PyTorch lays the mask along T and D. Give it a "
+            "dimension more: heard[..., None].",
+            lambda states, heard: (states * heard).sum(dim=1) / heard.sum(dim=1, keepdim=True)),
     ), "the mean of what is heard", learns=True)
 
 
@@ -674,6 +790,15 @@ def answers_inputs(size, scale, low: float = 0.3, high: float = 0.8):
         return (mix(x_0, eps, per_picture(alpha_bar)), yes, none, alpha_bar,
                 scale(torch.rand((), generator=g).item()))
     return draw
+
+
+def late_inputs(g: Generator) -> tuple:
+    """Near the last step hardly a hundredth of x_t is picture. The noise is small here, so that
+    float32 still tells the rest apart."""
+    x_0, eps = uniform((2, 3, 4, 3), -1.2, 1.2, g), 0.05 * torch.randn(2, 3, 4, 3, generator=g)
+    alpha_bar = uniform((2,), 1e-4, 4e-4, g)
+    yes, none = (eps + 0.003 * torch.randn(eps.shape, generator=g) for _ in range(2))
+    return mix(x_0, eps, per_picture(alpha_bar)), yes, none, alpha_bar, 1.5
 
 
 def with_eps(mixed):
@@ -709,7 +834,8 @@ GUESS = Exercise(
      answers_inputs(lambda g: 4 * (between(3, 4, g),), lambda r: 3 + 3 * r),
      answers_inputs(lambda g: (3, 3, 5, between(6, 7, g)), lambda r: 0.0),
      answers_inputs(lambda g: (between(4, 5, g), 1, 3, 4), lambda r: 0.3 + 0.4 * r, 0.85, 0.97),
-     answers_inputs(lambda g: (2, 3, 5, 4), lambda r: 1.2 + 0.3 * r, 0.05, 0.12)), of_section(5,
+     answers_inputs(lambda g: (2, 3, 5, 4), lambda r: 1.2 + 0.3 * r, 0.05, 0.12),
+     late_inputs), of_section(5,
         Mistake(
             "not cut",
             "Your guess leaves [-1, 1], where no picture is. The network has never seen such a "
@@ -831,6 +957,74 @@ GUESS = Exercise(
             "You use the mean of alpha_bar for all. Each picture has its own step.",
             lambda x_t, yes, none, alpha_bar, scale: guess(
                 x_t, yes, none, alpha_bar.mean().expand_as(alpha_bar), scale)),
+        Mistake(
+            "cut above alone",
+            "You cut at 1 and not at -1: dark pixels still leave [-1, 1].",
+            lambda *args: uncut(*args).clamp(max=1)),
+        Mistake(
+            "cut below alone",
+            "You cut at -1 and not at 1: bright pixels still leave [-1, 1].",
+            lambda *args: uncut(*args).clamp(min=-1)),
+        Mistake(
+            "the noise cut, and the picture",
+            "You cut the noise to [-1, 1] before you solve. Noise is normal and may be larger: cut "
+            "the picture alone.",
+            lambda x_t, yes, none, alpha_bar, scale: clip_static(unnoised(
+                x_t, clip_static(none + scale * (yes - none)), per_picture(alpha_bar)))),
+        Mistake(
+            "both answers cut",
+            "You cut both answers of the network to [-1, 1]. They are noise, which may be larger: "
+            "cut the picture alone.",
+            lambda x_t, yes, none, *rest: guess(x_t, clip_static(yes), clip_static(none), *rest)),
+        Mistake(
+            "x_t cut",
+            "You cut x_t to [-1, 1]. It is noisy, and noise may be larger: cut the guess of the "
+            "picture alone.",
+            lambda x_t, *rest: guess(clip_static(x_t), *rest)),
+        Mistake(
+            "one less than the scale",
+            "You go scale - 1 times the difference, from the answer without the caption. From "
+            "there it is scale times: 1 is as learnt.",
+            with_eps(lambda yes, none, s: none + (s - 1) * (yes - none))),
+        Mistake(
+            "scale times the one, less the other",
+            "You take the answer without caption away, and do not start from it: add it once more.",
+            with_eps(lambda yes, none, s: s * yes - none)),
+        Mistake(
+            "brackets forgotten",
+            "You divide the noise alone. The whole difference is to be divided: set brackets.",
+            with_x0(lambda x, eps, a: x - (1 - a).sqrt() * eps / a.sqrt())),
+        Mistake(
+            "1 less the root",
+            "You take 1 less the root of alpha_bar as the noise's weight. It is the root of 1 - "
+            "alpha_bar.",
+            with_x0(lambda x, eps, a: (x - (1 - a.sqrt()) * eps) / a.sqrt())),
+        Mistake(
+            "alpha_bar taken for the weight",
+            "You take alpha_bar itself as the picture's weight, and the root of 1 - alpha_bar^2 as "
+            "the noise's. The picture's weight is the root of alpha_bar.",
+            with_x0(lambda x, eps, a: (x - (1 - a ** 2).sqrt() * eps) / a)),
+        Mistake(
+            "noised once more",
+            "You mix x_t with noise, as the training does with a picture. Solve x_t for the "
+            "picture under it.",
+            with_x0(lambda x, eps, a: mix(x, eps, a))),
+        Mistake(
+            "the answer taken for v",
+            "You solve as for a network that guesses v. Ours guesses the noise: divide by the root "
+            "of alpha_bar.",
+            with_x0(lambda x, eps, a: a.sqrt() * x - (1 - a).sqrt() * eps)),
+        Mistake(
+            "the root never below 0.1",
+            "You keep the root of alpha_bar above 0.1, so that nothing is divided by too little. "
+            "Late steps need it as it is: the cut holds the picture.",
+            with_x0(lambda x, eps, a: (x - (1 - a).sqrt() * eps) / a.sqrt().clamp(min=0.1))),
+        Mistake(
+            "alpha_bar along the width",
+            "Your alpha_bar (B,) runs along the width of the pictures, and only works where there "
+            "are as many columns as pictures. Give it three dimensions more: (B,1,1,1).",
+            lambda x_t, yes, none, alpha_bar, scale: clip_static(unnoised(
+                x_t, none + scale * (yes - none), alpha_bar))),
     ), "guided, solved for the picture, cut at the end",
     tolerance=2e-5)            # what is small is divided by 0.2
 
@@ -1060,6 +1254,46 @@ THRESHOLD = Exercise(
             "nothing done",
             "You return the guess as it came.",
             lambda x_0, percentile: x_0.clone()),
+        Mistake(
+            "cut at 1, divided by s",
+            "You cut at 1, and divide by s all the same. Cut at s: then the division brings the "
+            "largest to 1.",
+            lambda x_0, percentile: clip_static(x_0) / quantile(x_0.abs(), percentile).clamp(
+                min=1)),
+        Mistake(
+            "one s for each pixel",
+            "You take an s for each pixel, over its three colours. One for a picture: flatten it "
+            "first.",
+            by_s(lambda x, p: x.abs().quantile(p, dim=1, keepdim=True))),
+        Mistake(
+            "the mean of what each needs",
+            "You take the mean of the pictures' s for all. Each picture has its own.",
+            lambda x_0, percentile: shrunk(x_0, quantile(x_0.abs(), percentile).clamp(
+                min=1).mean())),
+        Mistake(
+            "squares in place of sizes",
+            "You take the percentile of the squares. Asked for is that of the sizes, abs().",
+            by_s(lambda x, p: quantile(x.square(), p))),
+        Mistake(
+            "the root mean square",
+            "You take the root mean square as s. Asked for is a percentile of the sizes.",
+            by_s(lambda x, p: x.square().mean(dim=(1, 2, 3), keepdim=True).sqrt())),
+        Mistake(
+            "1 added to s",
+            "You add 1 to s. At least 1 is meant: clamp(min=1), so that tame pictures stay as they "
+            "are.",
+            by_s(lambda x, p: 1 + quantile(x.abs(), p))),
+        Mistake(
+            "multiplied by s",
+            "You multiply by s, where it should be divided by it.",
+            lambda x_0, percentile: clip_static(x_0 * quantile(x_0.abs(), percentile).clamp(
+                min=1))),
+        Mistake(
+            "s along the width",
+            "Your s (B,) runs along the width of the pictures, and only works where there are as "
+            "many columns as pictures. Give it three dimensions more: (B,1,1,1).",
+            lambda x_0, percentile: clip_static(x_0 / x_0.abs().flatten(1).quantile(
+                percentile, dim=1).clamp(min=1))),
     ), "each picture cut at its own s, and divided by it")
 
 
@@ -1207,6 +1441,45 @@ AUGMENT = Exercise(
             "You cut the noisy picture to [-1, 1]. Noise may lie outside; cut, it is no longer "
             "normal, and the level lies.",
             lambda small, level, eps: augment(small, level, eps).clamp(-1, 1)),
+        Mistake(
+            "2 / pi in place of pi / 2",
+            "Your angle is 2 / pi at level 1: the fraction is turned round. A right angle is "
+            "pi / 2.",
+            turned(lambda s: s * 2 / math.pi)),
+        Mistake(
+            "half a right angle",
+            "Your angle is pi / 4 at level 1, and still half of the variance is picture. A right "
+            "angle is pi / 2.",
+            turned(lambda s: s * math.pi / 4)),
+        Mistake(
+            "3.14 for pi",
+            "You take 3.14 for pi, and some of the picture is left at level 1. math.pi has all "
+            "digits.",
+            turned(lambda s: s * 3.14 / 2)),
+        Mistake(
+            "1 less the cosine",
+            "You give the noise 1 less the cosine. Then the variance falls half way: its weight is "
+            "the sine.",
+            weighted(lambda s: ((a := s * math.pi / 2).cos(), 1 - a.cos()))),
+        Mistake(
+            "1 less the sine",
+            "You give the picture 1 less the sine. Then the variance falls half way: its weight is "
+            "the cosine.",
+            weighted(lambda s: (1 - (a := s * math.pi / 2).sin(), a.sin()))),
+        Mistake(
+            "the cosine for both",
+            "You give picture and noise the cosine. The noise has the sine, 0 at level 0.",
+            weighted(lambda s: 2 * ((s * math.pi / 2).cos(),))),
+        Mistake(
+            "the noise cut",
+            "You cut the noise to [-1, 1]. It is normal, and may be larger: leave it.",
+            lambda small, level, eps: augment(small, level, eps.clamp(-1, 1))),
+        Mistake(
+            "levels along the height",
+            "Your levels (B,1) run along the height of the pictures, and only work where there are "
+            "as many rows as pictures. Give them three dimensions more: (B,1,1,1).",
+            lambda small, level, eps: (level * math.pi / 2).cos()[:, None] * small
+                + (level * math.pi / 2).sin()[:, None] * eps),
     ), "as noisy as its level, and the variance kept")
 
 
@@ -1231,10 +1504,10 @@ def with_level(text: Tensor, level: Tensor) -> Tensor:
     return torch.cat([text, level[:, None]], dim=1)
 
 
-def two_sizes(size, *levels: float):
-    """size(g) -> B, h, w, D. The large picture is twice as high and as wide, or three times."""
+def two_sizes(size, times: int, *levels: float):
+    """size(g) -> B, h, w, D. The large picture is so many times as high and as wide."""
     def draw(g: Generator) -> tuple:
-        (B, h, w, D), times = size(g), between(2, 3, g)
+        B, h, w, D = size(g)
         level = uniform((B,), 0.15, 0.4, g)
         level[:len(levels)] = torch.tensor(levels[:B])
         return (torch.randn(B, 3, times * h, times * w, generator=g),
@@ -1262,11 +1535,11 @@ def with_picture(picture):
 
 TOLD = Exercise(
     "imagen.told", LESSON, 2, told,
-    (two_sizes(lambda g: (between(2, 3, g), 4, between(5, 6, g), 7)),
-     two_sizes(lambda g: (between(4, 5, g), 3, 3, 3)),
-     two_sizes(lambda g: (1, 4, 2, between(5, 6, g))),
-     two_sizes(lambda g: (2, 3, between(4, 5, g), 1), 0.0, 1.0),
-     two_sizes(lambda g: (3, 2, 3, 4))), of_section(6,
+    (two_sizes(lambda g: (between(2, 3, g), 4, between(5, 6, g), 7), 2),
+     two_sizes(lambda g: (between(4, 5, g), 3, 3, 3), 3),
+     two_sizes(lambda g: (1, 4, 2, between(5, 6, g)), 4),
+     two_sizes(lambda g: (2, 3, between(4, 5, g), 1), 2, 0.0, 1.0),
+     two_sizes(lambda g: (3, 2, 3, 4), 3)), of_section(6,
         Mistake(
             "the nearest pixel",
             "You enlarge by repeating pixels. Asked for is mode='bilinear': each new pixel is a "
@@ -1301,9 +1574,9 @@ TOLD = Exercise(
             with_rough(lambda x, size: x.repeat(1, 1, size[0] // x.shape[2],
                                                 size[1] // x.shape[3]))),
         Mistake(
-            "height and width exchanged",
-            "You enlarge to the width and height of x_t, in this order. Sizes come as height, "
-            "width: x_t.shape[2:].",
+            "the width in the height's place",
+            "You enlarge to a height that is the width of x_t. Sizes come as height, width: "
+            "x_t.shape[2:].",
             lambda x_t, noisy, level, text: (
                 torch.cat([x_t, F.interpolate(noisy, x_t.shape[:1:-1], mode="bilinear",
                                               align_corners=False)], dim=1),
@@ -1411,6 +1684,82 @@ TOLD = Exercise(
             "You return the pictures alone. The network is told two things: pictures, and text "
             "with the level.",
             lambda *args: told(*args)[0]),
+        Mistake(
+            "the height in the width's place",
+            "You enlarge to a width that is the height of x_t. Sizes come as height, width: "
+            "x_t.shape[2:].",
+            with_rough(lambda x, size: F.interpolate(x, size[0], mode="bilinear",
+                                                     align_corners=False))),
+        Mistake(
+            "twice as large, whatever x_t is",
+            "You make the small picture twice as large, whatever the size of x_t. Take its size: "
+            "x_t.shape[2:].",
+            with_rough(lambda x, size: F.interpolate(x, scale_factor=2, mode="bilinear",
+                                                     align_corners=False))),
+        Mistake(
+            "32 x 32 whatever comes",
+            "You enlarge to 32 x 32, whatever the size of x_t. Take its size: x_t.shape[2:].",
+            with_rough(lambda x, size: F.interpolate(x, (32, 32), mode="bilinear",
+                                                     align_corners=False))),
+        Mistake(
+            "the enlarged picture cut",
+            "You cut the enlarged picture to [-1, 1]. It is noisy on purpose, and the level says "
+            "how much: leave it.",
+            with_picture(lambda x_t, rough: torch.cat([x_t, rough.clamp(-1, 1)], dim=1))),
+        Mistake(
+            "x_t cut",
+            "You cut x_t to [-1, 1]. It is noisy on purpose, as in any diffusion: leave it.",
+            with_picture(lambda x_t, rough: torch.cat([x_t.clamp(-1, 1), rough], dim=1))),
+        Mistake(
+            "x_t twice",
+            "You give x_t twice. Behind it comes the small picture, enlarged.",
+            with_picture(lambda x_t, rough: torch.cat([x_t, x_t], dim=1))),
+        Mistake(
+            "the small picture twice",
+            "You give the small picture twice. What is to be made clear is x_t: it comes first.",
+            with_picture(lambda x_t, rough: torch.cat([rough, rough], dim=1))),
+        Mistake(
+            "stacked",
+            "You stack the pictures in a dimension of their own, (B,2,3,H,W). Join the channels: "
+            "torch.cat along dim 1.",
+            with_picture(lambda x_t, rough: torch.stack([x_t, rough], dim=1))),
+        Mistake(
+            "the level as a seventh channel",
+            "You lay the level beside the pictures too, as a seventh channel. It is told once, in "
+            "the vector: six channels.",
+            lambda x_t, noisy, level, text: (
+                torch.cat([x_t, enlarged(noisy, x_t), per_picture(level).expand_as(x_t[:, :1])],
+                          dim=1), with_level(text, level))),
+        Mistake(
+            "the small picture and the level first",
+            "You put the small picture before x_t, and the level before the text. The network was "
+            "built for the other order in both.",
+            lambda x_t, noisy, level, text: (
+                beside(enlarged(noisy, x_t), x_t), torch.cat([level[:, None], text], dim=1))),
+        Mistake(
+            "the angle of the level",
+            "You tell the angle, level pi / 2. Asked for is the level itself, as it came.",
+            with_vector(lambda text, level: with_level(text, level[:, 0] * math.pi / 2))),
+        Mistake(
+            "the cosine of the level",
+            "You tell the weight of the picture. Asked for is the level itself, as it came.",
+            with_vector(lambda text, level: with_level(text, (level[:, 0] * math.pi / 2).cos()))),
+        Mistake(
+            "a thousand times the level",
+            "You multiply the level by 1000, as a step of the diffusion is counted. Asked for is "
+            "the level itself, from 0 to 1.",
+            with_vector(lambda text, level: with_level(text, 1000 * level[:, 0]))),
+        Mistake(
+            "the mean level for all",
+            "You tell the mean level for all. Each has its own.",
+            with_vector(lambda text, level: with_level(text, level[:, 0].mean().expand(
+                len(level))))),
+        Mistake(
+            "three answers",
+            "You return text and level apart. They are one vector, (B,D+1): the text, and the "
+            "level behind it.",
+            lambda x_t, noisy, level, text: (beside(x_t, enlarged(noisy, x_t)), text.clone(),
+                                             level.clone())),
     ), "both pictures place by place, and text with the level")
 
 

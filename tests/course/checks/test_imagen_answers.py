@@ -199,8 +199,14 @@ WRONG = [
         ids.masked_fill(h := (u < s) & (ids > 2), gap), h.int().long())),
     ("hide_words", "the first word spared", lambda ids, u, s, gap: (ids.masked_fill(
         h := F.pad(((u < s) & (ids > 2))[:, 2:], (2, 0)), gap), h)),
-    ("hide_words", None, lambda ids, u, s, gap: (ids.masked_fill(
+    ("hide_words", "the smallest word spared", lambda ids, u, s, gap: (ids.masked_fill(
         h := (u < s) & (ids > 3), gap), h)),
+    ("hide_words", "0.15 whatever comes", lambda ids, u, s, gap: (ids.masked_fill(
+        h := (u < 0.15) & (ids >= 3), gap), h)),
+    ("hide_words", "truths wherever a draw is low", lambda ids, u, s, gap: (ids.masked_fill(
+        (h := u < s) & (ids >= 3), gap), h)),
+    ("hide_words", None, lambda ids, u, s, gap: (ids.masked_fill(
+        h := (u.half() < s) & (ids >= 3), gap), h)),
     ("hide_words", None, lambda ids, u, s, gap: (ids.masked_fill(
         h := (u < s) & (ids > 2) & (u > 0.3), gap), h)),
     ("masked_loss", "nothing hidden is 0 / 0", lambda x, ids, h: F.cross_entropy(
@@ -241,7 +247,16 @@ WRONG = [
         a[b][:-1].mean(0) for a, b in zip(x, h)])),
     ("pooled", "divided by the root of the number", lambda x, h: torch.stack([
         a[b].sum(0) / len(a[b]) ** 0.5 for a, b in zip(x, h)])),
-    ("pooled", None, lambda x, h: torch.stack([a[:n].mean(0) for a, n in zip(x, h.sum(1))])),
+    ("pooled", "the first so many places", lambda x, h: torch.stack([
+        a[:n].mean(0) for a, n in zip(x, h.sum(1))])),
+    ("pooled", "states of zeros not counted", lambda x, h: x.masked_fill(~h[..., None], 0).sum(1)
+     / x.masked_fill(~h[..., None], 0).count_nonzero(1)),
+    ("pooled", "states of zeros not counted", lambda x, h: pooled_by_matmul(
+        x, h & (x.abs().sum(2) > 0))),
+    ("pooled", "the kept dimension forgotten", lambda x, h: x.masked_fill(
+        ~h[..., None], 0).sum(1) / h.sum(1)),
+    ("pooled", "the mask without its last dimension", lambda x, h: (x * h).sum(1)
+     / h.sum(1)[:, None]),
     ("pooled", None, lambda x, h: pooled_by_matmul(x, h).clamp(-0.5, 0.5)),
     ("pooled", None, lambda x, h: pooled_by_matmul(x, h).half()),
     ("guess", "not cut", guided_then(lambda x: x)),
@@ -255,8 +270,17 @@ WRONG = [
     ("guess", "turned round", lambda x_t, yes, none, a, s: find("imagen.guess").function(
         x_t, none, yes, a, s)),
     ("guess", None, guided_then(lambda x: x.clamp(-1.5, 1.5))),
-    ("guess", None, guided_then(lambda x: x.clamp(max=1))),
-    ("guess", None, guided_then(lambda x: x.clamp(min=-1))),
+    ("guess", "cut above alone", guided_then(lambda x: x.clamp(max=1))),
+    ("guess", "cut below alone", guided_then(lambda x: x.clamp(min=-1))),
+    ("guess", "brackets forgotten", lambda x_t, yes, none, a, s: torch.stack([
+        x - (1 - k).sqrt() * (n + s * (y - n)) / k.sqrt()
+        for x, y, n, k in zip(x_t, yes, none, a)]).clamp(-1, 1)),
+    ("guess", "the root never below 0.1", lambda x_t, yes, none, a, s: torch.stack([
+        (x - (1 - k).sqrt() * (n + s * (y - n))) / max(k.sqrt(), 0.1)
+        for x, y, n, k in zip(x_t, yes, none, a)]).clamp(-1, 1)),
+    ("guess", None, lambda x_t, yes, none, a, s: torch.stack([
+        (x - (1 - k).sqrt() * (n + s * (y - n))) / max(k.sqrt(), 0.02)
+        for x, y, n, k in zip(x_t, yes, none, a)]).clamp(-1, 1)),
     ("dynamic_threshold", "a static threshold", lambda x, p: x.clip(-1, 1)),
     ("dynamic_threshold", "s below 1", lambda x, p: sized(x, spread_of(x, p))),
     ("dynamic_threshold", "cut and not divided", lambda x, p: sized(
@@ -297,6 +321,18 @@ WRONG = [
         [x_t, F.interpolate(small, x_t.shape[2:], mode="bilinear")], 1), text)),
     ("told", "the small picture first", lambda x_t, small, s, text: (torch.cat(
         [F.interpolate(small, x_t.shape[2:], mode="bilinear"), x_t], 1),
+        torch.cat([text, s.view(-1, 1)], 1))),
+    ("told", "twice as large, whatever x_t is", lambda x_t, small, s, text: (torch.cat(
+        [x_t, F.interpolate(small, scale_factor=2.0, mode="bilinear")], 1),
+        torch.cat([text, s.view(-1, 1)], 1))),
+    ("told", "the width in the height's place", lambda x_t, small, s, text: (torch.cat(
+        [x_t, F.interpolate(small, x_t.shape[-1], mode="bilinear")], 1),
+        torch.cat([text, s.view(-1, 1)], 1))),
+    ("told", "the height in the width's place", lambda x_t, small, s, text: (torch.cat(
+        [x_t, F.interpolate(small, x_t.size(2), mode="bilinear")], 1),
+        torch.cat([text, s.view(-1, 1)], 1))),
+    ("told", "the enlarged picture cut", lambda x_t, small, s, text: (torch.cat(
+        [x_t, F.interpolate(small, x_t.shape[2:], mode="bilinear").clip(-1, 1)], 1),
         torch.cat([text, s.view(-1, 1)], 1))),
     ("told", None, lambda x_t, small, s, text: (torch.cat(
         [x_t, F.interpolate(small, scale_factor=2.0, mode="bilinear")], 1)
@@ -388,3 +424,20 @@ def test_every_check_of_a_guess_meets_the_scales_0_and_1_and_values_inside_and_o
         cut = [find("imagen.guess").function(*args).abs() for args in rounds]
         assert all((x < 1).float().mean() > 0.1 for x in cut)
         assert sum((x == 1).any().item() for x in cut) >= 3
+
+
+def test_every_check_of_a_guess_meets_a_step_with_hardly_any_picture_left():
+    for seed in SEEDS:
+        assert any((alpha_bar < 1e-3).all() for *_, alpha_bar, _ in calls("imagen.guess", seed))
+
+
+def test_every_check_of_the_second_stage_meets_pictures_twice_thrice_and_four_times_as_large():
+    for seed in SEEDS:
+        assert {x_t.shape[2] // small.shape[2] for x_t, small, *_ in calls("imagen.told", seed)
+                } == {2, 3, 4}
+
+
+def test_every_check_of_the_mean_meets_a_state_of_zeros_that_is_heard():
+    for seed in SEEDS:
+        assert any((heard & (states == 0).all(dim=2)).any()
+                   for states, heard in calls("imagen.pooled", seed))
