@@ -7,13 +7,16 @@ idea        Nobody says what a good picture is: a second network, the critic, le
             well, or the painter could win with fine pictures of anything; taken is the one that
             fits best, as most others are betrayed by their colours. Each loss is a function of the
             scores of real and of painted pictures, and says what either player minimises. The
-            penalties keep the critic from becoming a cliff, at which the game never settles.
+            penalties keep the critic from becoming a cliff, at which the game never settles. One
+            fine picture for a caption, whatever the noise, would win too; so the painter is
+            rewarded for two that differ.
 equation    min_G max_D  E ln D(x, y) + E ln(1 - D(G(z, y), y)),  D = sigmoid(score)
             score(x, y) = w . phi(x) + (V y) . phi(x)
 paper       Goodfellow et al. 2014, arXiv:1406.2661, sections 3 and 4; captions: Reed et al. 2016,
             arXiv:1605.05396, sections 4.1 and 4.2; the score: Miyato & Koyama 2018,
             arXiv:1802.05637, section 3; relativistic with R1 and R2: Huang et al. 2025,
-            arXiv:2501.05441; truncation: BigGAN, arXiv:1809.11096, section 3.1
+            arXiv:2501.05441; two that differ, as in mode seeking: Mao et al. 2019,
+            arXiv:1903.05628; truncation: BigGAN, arXiv:1809.11096, section 3.1
 left out    spectral norm, self-attention, progressive growing, a style network
 """
 import math
@@ -108,6 +111,7 @@ class GanConfig:
     width: int = 64            # channels at a quarter of the size, of both networks
     gamma: float = 0.3         # of R1 and R2: half of it is their weight
     lazy: int = 8              # steps from one penalty to the next, which then counts as many times
+    apart: float = 0.4         # reward for two pictures of one caption that differ; 0: all alike
 
 
 def check_config(config: GanConfig) -> None:
@@ -117,7 +121,8 @@ def check_config(config: GanConfig) -> None:
                                  "a multiple of 32, so that every norm has 8 groups"),
                                 ("noise", config.noise >= 1, "a whole number from 1 on"),
                                 ("gamma", config.gamma >= 0, "a number from 0 on"),
-                                ("lazy", config.lazy >= 1, "a whole number from 1 on")):
+                                ("lazy", config.lazy >= 1, "a whole number from 1 on"),
+                                ("apart", config.apart >= 0, "a number from 0 on")):
         if not right:
             raise ValueError(f"{name} is {getattr(config, name)}; choose {wanted}")
 
@@ -240,11 +245,19 @@ class Gan(nn.Module):
 
     def painter_loss(self, batch: tuple[Tensor, Tensor], generator: Generator | None = None
                      ) -> Tensor:
-        """The same batch: the real pictures are what painted ones are compared with."""
+        """The same batch: the real pictures are what painted ones are compared with. Each caption
+        is painted twice, and it is rewarded that the two differ, or the noise is not heard."""
         images, text = batch
         with torch.no_grad():
             real = self.critic(images, text)                                # (B,)
-        return self.loss(real, self.critic(self(text, generator), text))[1]
+        twice = text.repeat(2, 1)                                           # (2B, E)
+        painted = self(twice, generator)                                    # (2B, 3, H, W)
+        loss = self.loss(real.repeat(2), self.critic(painted, twice))[1]
+        one, other = painted.chunk(2)                                       # (B, 3, H, W) each
+        apart = (one - other).abs().flatten(1).mean(dim=1)                  # (B,)
+        # subtle: the logarithm, so that it counts for much while they are alike, and later for
+        # little: what is real is for the critic to say
+        return loss - self.config.apart * (apart + 0.01).log().mean()
 
     def watch(self) -> dict[str, float]:
         """For the log: the critic's loss without penalties, and those of the last step with them.

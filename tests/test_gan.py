@@ -349,7 +349,8 @@ def test_every_turn_of_every_step_has_noise_of_its_own():
     model, noises = gan(), []
     model.painter.register_forward_pre_hook(lambda module, args: noises.append(args[0]))
     play(model, batches, replace(CONFIG, steps=3))
-    assert len(noises) == 6 and len(torch.stack(noises).flatten(1).unique(dim=0)) == 6
+    # four for the critic, and for the painter twice as many
+    assert [len(z) for z in noises] == [4, 8] * 3 and len(torch.cat(noises).unique(dim=0)) == 36
 
 
 def test_the_turn_of_the_painter_works_out_no_gradient_for_the_critic(monkeypatch):
@@ -392,12 +393,31 @@ def test_the_penalties_stand_every_few_steps_with_half_of_gamma_and_as_many_time
 
 
 def test_the_painters_loss_is_that_of_its_scores_and_no_gradient_comes_through_the_real_ones():
-    model, batch = gan(), (pictures().requires_grad_(), texts())
+    """Of two painted pictures a caption, each beside the real one."""
+    model, batch = gan(apart=0.0), (pictures().requires_grad_(), texts())
     loss = model.painter_loss(batch, seed(3))
-    fake = model.critic(model(batch[1], seed(3)), batch[1])
-    torch.testing.assert_close(loss, relativistic(model.critic(*batch), fake)[1])
+    z = torch.randn(8, 6, generator=seed(3)).chunk(2)
+    fakes = [model.critic(model.painter(one, batch[1]), batch[1]) for one in z]
+    real = model.critic(*batch)
+    torch.testing.assert_close(loss, sum(relativistic(real, fake)[1] for fake in fakes) / 2)
     loss.backward()
     assert batch[0].grad is None
+
+
+def test_the_painter_is_rewarded_for_how_far_apart_two_pictures_of_one_caption_are():
+    """The mean over captions of ln(distance + 0.01), by hand; and its gradient pushes them apart.
+    """
+    batch, far, near = (pictures(), texts()), gan(apart=0.7), gan(apart=0.0)
+    one, other = (far.painter(z, batch[1]) for z in torch.randn(8, 6, generator=seed(3)).chunk(2))
+    each = [((a - b).abs().mean() + 0.01).log() for a, b in zip(one, other)]
+    gap = far.painter_loss(batch, seed(3)) - near.painter_loss(batch, seed(3))
+    torch.testing.assert_close(gap, -0.7 * sum(each) / 4)
+    apart = []
+    for model in (near, far):
+        play(model, lambda n, g: (pictures(), texts()), FitConfig(30, 4, 3e-3, decay=0.0))
+        twice = model.sample(texts().repeat(2, 1), seed(5))
+        apart.append((twice[:4] - twice[4:]).abs().mean().item())
+    assert apart[1] > 2 * apart[0]
 
 
 def test_a_loss_that_is_not_finite_stops_the_game():
@@ -409,7 +429,7 @@ def test_the_game_overfits_one_batch():
     """Two captions, each with one flat picture: the painter learns which belongs to which."""
     images = torch.tensor([-0.5, 0.5]).view(2, 1, 1, 1).expand(2, 3, 16, 16).repeat(8, 1, 1, 1)
     text = texts(2).repeat(8, 1)
-    model = play(gan(), lambda n, g: (images, text), FitConfig(
+    model = play(gan(apart=0.0), lambda n, g: (images, text), FitConfig(
         120, 16, 3e-3, decay=0.9, weight_decay=0.0))
     off = (model.sample(text, seed(9)) - images).abs().mean()
     assert off < 0.15 < (model.sample(text.flip(0), seed(9)) - images).abs().mean()
