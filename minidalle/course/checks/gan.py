@@ -303,6 +303,13 @@ def graded(which: int, parts: int = 2):
     return draw
 
 
+def nearly_sure(g: Generator) -> tuple:
+    """Pairs 15.9 apart: float32 has two steps between the sigmoid of that and 1, so what is left
+    of 1 is wrong by a twentieth, and one sees who took it."""
+    fake = torch.randint(-3, 4, (several(g),), generator=g).float()
+    return fake + 15.9, fake
+
+
 def log_of_sigmoid(x: Tensor) -> Tensor:
     return x.sigmoid().log()
 
@@ -1248,7 +1255,8 @@ RELATIVISTIC = Exercise(
     "gan.relativistic", LESSON, 1, relativistic,
     (scores(several, 1.0, -1.0), scores(several, 2.0, 2.5), scores(one, 0.5, 1.0),
      surprising((0, -2000.0), (1, 700.0)), surprising((1, -2000.0), (0, 700.0)),
-     scores(several, 200.0, 200.0), surprising((0, 40.0)), surprising((1, 40.0)), graded(0)),
+     scores(several, 200.0, 200.0), surprising((0, 40.0)), surprising((1, 40.0)), graded(0),
+     nearly_sure),
     of_section(4,
         Mistake(
             "overflows: log sigmoid, or exp",
@@ -1303,7 +1311,7 @@ RELATIVISTIC = Exercise(
             f"{-math.log(eps):.0f}. F.logsigmoid needs nothing added.",
             lambda real, fake, eps=eps: (-with_added(eps)[0](real - fake).mean(),
                                          -with_added(eps)[1](fake - real).mean()))
-          for eps in (1e-7, 1e-8)),
+          for eps in (1e-6, 1e-7, 1e-8)),
         Mistake(
             "difference turned round",
             "Your critic wants the painted picture to score above the real one. It is the other "
@@ -1343,6 +1351,11 @@ RELATIVISTIC = Exercise(
             "Each score stands alone in your losses: that is the non-saturating loss. Here each "
             "real score is compared with a painted one.",
             lambda real, fake: gan.non_saturating(real, fake)),
+        Mistake(
+            "the painter not in pairs",
+            "Your painter's score stands alone. Its loss too compares each painted one with the "
+            "real one beside it.",
+            lambda real, fake: (relativistic(real, fake)[0], F.softplus(-fake).mean())),
         Mistake(
             "every pair",
             "You compare every real score with every painted one, (B,B): did a (B,1) meet a (B,)? "
@@ -1738,6 +1751,11 @@ WRONG_CAPTIONS = Exercise(
             "counted from 1",
             "Your places are counted from 1. The first is 0.",
             lambda factors: wrong_captions(factors) + 1),
+        Mistake(
+            "the most different one, from the start of the batch",
+            "You take the first picture of the batch that differs in the most factors. Asked for "
+            "is the next behind the picture itself that differs in any.",
+            lambda factors: (factors[:, None] != factors).sum(dim=2).argmax(dim=1)),
         Mistake(
             "the most different one",
             "You take the picture that differs in the most factors. Asked for is the next that "

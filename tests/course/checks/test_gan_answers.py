@@ -317,6 +317,9 @@ WRONG = [
     ("relativistic", "1e-08 inside the logarithm, of 1 - D too", lambda real, fake: (
         -((real - fake).sigmoid() + 1e-8).log().mean(),
         -(1 - (real - fake).sigmoid() + 1e-8).log().mean())),
+    ("relativistic", "1e-06 inside the logarithm, of 1 - D too", lambda real, fake: (
+        -((real - fake).sigmoid() + 1e-6).log().mean(),
+        -(1 - (real - fake).sigmoid() + 1e-6).log().mean())),
     ("relativistic", "difference clamped at 50", lambda real, fake: (
         F.softplus((fake - real).clamp(-50, 50)).mean(),
         F.softplus((real - fake).clamp(-50, 50)).mean())),
@@ -339,6 +342,8 @@ WRONG = [
         [next(j for j, other in enumerate(f) if not other.equal(row)) for row in f])),
     ("wrong_captions", "the first factor alone, or else -1", of_numbers(lambda row: row[0], -1)),
     ("wrong_captions", "sums compared, or else 0", of_numbers(sum, 0)),
+    ("wrong_captions", "the most different one, from the start of the batch", lambda f: torch.stack(
+        [(row != f).sum(1).argmax() for row in f])),
     ("wrong_captions", "products compared", of_numbers(math.prod)),
     ("wrong_captions", "the first 3 factors alone", of_numbers(lambda row: row[:3])),
     ("wrong_captions", "written side by side, from the left", of_numbers(
