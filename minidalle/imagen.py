@@ -6,7 +6,8 @@ idea        Neither CLIP nor a prior: the states of an encoder that only ever re
             them too. The second learns from small pictures with noise on them and is told how much:
             so it forgives what the first did slightly wrong, and when drawing one chooses how much
             it shall forgive. Strong guidance drives a guess out of [-1, 1]; cut there it saturates,
-            so Imagen shrinks the whole picture instead (dynamic thresholding).
+            so Imagen shrinks the whole picture instead (`clip_dynamic`). Ours cuts: some colours of
+            this world, like white, lie at the edge by right, and would fade.
 equation    small~ = cos(a) small + sin(a) eps,  a = level pi / 2,  level in [0, 1]
 paper       Saharia et al. 2022, arXiv:2205.11487: frozen text encoder, section 2.1; thresholding,
             2.3; noise conditioning augmentation, 2.4; pooled vector and cross-attention, 2.5;
@@ -25,7 +26,7 @@ from torch import Generator, Tensor, nn
 from minidalle.diffusion import (
     X0,
     Diffusion,
-    clip_dynamic,
+    clip_static,
     cosine_schedule,
     fine_weight,
     middle_times,
@@ -92,7 +93,7 @@ class Base(Sketching):
         self.null = nn.Parameter(torch.zeros(config.words))    # the state that says nothing
         self.unet = UNet(UNetConfig(3 + config.sketch, 3, config.width, config.widen, config.attend,
                                     config.patch, condition=config.words, context=config.words))
-        self.diffusion = Diffusion(cosine_schedule(config.steps), X0, clip_dynamic)
+        self.diffusion = Diffusion(cosine_schedule(config.steps), X0, clip_static)
 
     def forward(self, x_t: Tensor, t: Tensor, words: Words, keep: Tensor | None = None) -> Tensor:
         """The guess of x_0 (B, 3, h, w); where keep (B,) is False, without the words."""
@@ -110,7 +111,7 @@ class Base(Sketching):
     @torch.no_grad()
     def sample(self, words: Words, guidance: float = GUIDANCE, steps: int = STEPS,
                generator: Generator | None = None, trace: list | None = None,
-               threshold: Callable[[Tensor], Tensor] = clip_dynamic) -> Tensor:
+               threshold: Callable[[Tensor], Tensor] = clip_static) -> Tensor:
         """Small pictures (B, 3, h, w) for these words; `threshold` holds each guess in [-1, 1]."""
         shape = (len(words[0]), 3, self.config.size, self.config.size)
         return self.diffusion.within(threshold).sample(self, shape, words, steps=steps,
@@ -154,7 +155,7 @@ class SuperResolution(nn.Module):
         self.null = nn.Parameter(torch.zeros(config.words))    # the state that says nothing
         self.unet = UNet(UNetConfig(6, 3, config.width, config.widen, config.attend, config.patch,
                                     condition=config.words + 1, context=config.words))
-        self.diffusion = Diffusion(cosine_schedule(config.steps), X0, clip_dynamic)
+        self.diffusion = Diffusion(cosine_schedule(config.steps), X0, clip_static)
 
     def forward(self, x_t: Tensor, t: Tensor, condition: tuple[Tensor, ...],
                 keep: Tensor | None = None) -> Tensor:
