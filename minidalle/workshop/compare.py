@@ -156,7 +156,7 @@ def figure(workshop: Workshop, result: dict, path: Path, samples: int = 4) -> No
     for j, (model, line) in enumerate(result["roads"].items()):
         left = EDGE + LABEL + j * group
         images = draw_many(workshop, workshop.painter(model), every, workshop.seed)
-        put_text(page, left, top + 0.2, f"{model}: {line['seconds_for_64']:.1f} s for 64 pictures",
+        put_text(page, left, top + 0.2, f"{model}: {line['seconds_for_64']:.2g} s for 64 pictures",
                  fontsize=11)
         for i, row in enumerate(images.split(samples)):
             put_row(page, left, top - (i + 1) * CELL, row, unseen[i])
