@@ -15,6 +15,7 @@ import argparse
 import base64
 import io
 import json
+import math
 import os
 import shutil
 import sys
@@ -168,7 +169,8 @@ def band(values: list[float]) -> list[float]:
     low, high = min(values) - spread, max(values) + spread
     if all(0 <= value <= 1 for value in values):
         low, high = max(0.0, low), min(1.0, high)
-    return [round(low, 4), round(high, 4)]
+    # outwards: a value of 0.00002 lies in its band too
+    return [math.floor(round(1e4 * low, 6)) / 1e4, math.ceil(round(1e4 * high, 6)) / 1e4]
 
 
 if __name__ == "__main__":

@@ -215,6 +215,7 @@ def test_band_is_as_wide_again_as_the_seeds_spread_and_shares_stay_shares():
     assert band([0.98, 1.0, 0.96]) == [0.92, 1.0]
     assert band([16.0, 16.0, 16.0]) == [15.68, 16.32]     # no narrower than a fiftieth each way
     assert band([16, 16, 16]) == [16, 16] and band([15, 16]) == [14, 17]
+    assert band([2e-5, 0.0]) == [0.0, 0.0001]             # what is all but nothing lies in it too
 
 
 def test_clean_leaves_no_widget_and_no_version():
