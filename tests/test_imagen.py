@@ -328,7 +328,7 @@ def test_with_a_generator_each_no_picture_depends_on_the_others(road):
     both = caption_to_picture(road, CAPTIONS, [seed(4), seed(5)])
     for i, n in enumerate((4, 5)):
         alone = caption_to_picture(road, [CAPTIONS[i]], [seed(n)])
-        torch.testing.assert_close(alone[0], both[i], atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(alone[0], both[i], atol=2e-4, rtol=1e-3)
 
 
 def test_sizes_are_settings():

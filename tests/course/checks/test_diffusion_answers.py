@@ -364,7 +364,7 @@ def test_leaps_begin_at_all_levels_and_an_answer_in_float32_is_well_within_the_t
     for seed in range(50):
         rounds = calls("diffusion.ddim_step", seed)
         levels = sorted(now for *_, now, _ in rounds)
-        assert 1e-4 <= levels[0] < 2e-4 < 1e-3 <= levels[1] < 2e-3 and levels[-1] > 0.8
+        assert 1e-4 <= levels[0] < 2e-4 < 2e-3 <= levels[1] < 3e-3 and levels[-1] > 0.8
         for args in rounds:
             exact = styles_diffusion.ddim_step(*args)
             assert torch.allclose(exercise.function(*args), exact, 5e-6, 5e-6)
