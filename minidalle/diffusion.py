@@ -29,7 +29,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from minidalle.train import randn
+from minidalle.train import rand, randn
 
 # ---- schedules: how much of the data is left after each step ----
 
@@ -145,12 +145,6 @@ def fine_weight(alpha_bar: Tensor, power: float = 0.5) -> Tensor:
 
 
 # ---- little helpers ----
-
-def rand(n: int, device: torch.device, generator: torch.Generator | None) -> Tensor:
-    """Uniform in [0, 1), drawn where the generator lives and then moved, as in randn."""
-    source = device if generator is None else generator.device
-    return torch.rand(n, device=source, generator=generator).to(device)
-
 
 def twice(value):
     """[value; value] along the batch, inside tuples too; None stays None."""

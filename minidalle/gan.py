@@ -31,7 +31,16 @@ from torch import Generator, Tensor, nn
 
 from minidalle.clip import Clip
 from minidalle.tokenizer import Tokenizer
-from minidalle.train import FitConfig, Run, autocast, descend, randn, seeded, update_average
+from minidalle.train import (
+    FitConfig,
+    Run,
+    autocast,
+    descend,
+    rand,
+    randn,
+    seeded,
+    update_average,
+)
 
 # ---- losses: scores of real and of painted pictures, each (B,) -> what critic and painter minimise
 
@@ -96,7 +105,7 @@ def gradient_penalty(critic: Callable[..., Tensor], real: Tensor, fake: Tensor,
                      generator: Generator | None = None, *more: Tensor) -> Tensor:
     """Mean of (|gradient| - 1)^2 at places between a real and a painted picture, drawn for each
     pair; its weight, 10 in the paper, stands outside (WGAN-GP, arXiv:1704.00028, equation 3)."""
-    share = torch.rand(len(real), *[1] * (real.dim() - 1), generator=generator, device=real.device)
+    share = rand(len(real), real.device, generator).view(-1, *[1] * (real.dim() - 1))
     between = torch.lerp(fake, real, share)                                 # as real
     return (slopes(critic, between, *more).flatten(1).norm(dim=1) - 1).square().mean()
 

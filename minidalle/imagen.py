@@ -31,12 +31,11 @@ from minidalle.diffusion import (
     fine_weight,
     middle_times,
     mix,
-    rand,
-    randn,
 )
 from minidalle.latent import Sketching, Words
 from minidalle.textonly import TextEncoder
 from minidalle.tokenizer import Tokenizer
+from minidalle.train import rand, randn
 from minidalle.unclip import shrink
 from minidalle.unet import UNet, UNetConfig
 

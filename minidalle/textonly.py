@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from minidalle.diffusion import rand
+from minidalle.train import rand
 from minidalle.transformer import Transformer, TransformerConfig
 
 NOTHING = -100                 # the target where nothing is to be said: cross_entropy leaves it out

@@ -101,6 +101,12 @@ def randn(shape: tuple, device: torch.device,
     return torch.randn(shape, device=source, generator=generator).to(device)
 
 
+def rand(n: int, device: torch.device, generator: Generator | None) -> Tensor:
+    """Uniform numbers (n,) in [0, 1), drawn where the generator lives and moved, as noise is."""
+    source = device if generator is None else generator.device
+    return torch.rand(n, device=source, generator=generator).to(device)
+
+
 def autocast(device: torch.device):
     """bf16 where the hardware multiplies it (it halves the time there); elsewhere nothing."""
     # is_bf16_supported() says yes where bf16 is only emulated; Ampere (8.0) has the units
