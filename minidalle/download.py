@@ -77,11 +77,18 @@ CIFAR10 = {
 FIRST1000 = _batch("test_batch_first1000.bin", "371f65da31ad652f5e24b3699a3e6515", 1000)
 
 
+def checkout() -> Path | None:
+    """The folder of the repository, if this package lies in one; None if it is installed alone."""
+    root = Path(__file__).resolve().parent.parent
+    return root if (root / "pyproject.toml").exists() else None
+
+
 def data_folder() -> Path:
-    """The folder MINIDALLE_DATA, or where that is not set the data/ of this checkout."""
+    """The folder MINIDALLE_DATA, or where that is not set the data/ of this checkout, or of the
+    current folder: nothing is written among installed packages."""
     named = os.environ.get("MINIDALLE_DATA")
     try:
-        return Path(named or Path(__file__).resolve().parent.parent / "data").expanduser()
+        return Path(named or (checkout() or Path.cwd()) / "data").expanduser()
     except RuntimeError as error:
         raise DataError(f"MINIDALLE_DATA is {named!r}, and there is no such user; set it to a "
                         "folder") from error

@@ -17,6 +17,7 @@ from minidalle import download
 from minidalle.download import (
     DataError,
     DataFile,
+    checkout,
     data_folder,
     fetch,
     parse_cifar10,
@@ -188,6 +189,18 @@ def test_the_data_folder_is_that_of_the_variable_or_beside_the_package(monkeypat
     assert data_folder() == tmp_path
     monkeypatch.setenv("MINIDALLE_DATA", "")
     assert data_folder() == Path(download.__file__).resolve().parents[1] / "data"
+
+
+def test_a_package_without_its_repository_keeps_data_in_the_current_folder(monkeypatch, tmp_path):
+    """And not among the installed packages, where nobody would look for 170 MB."""
+    monkeypatch.setattr(download, "__file__", str(tmp_path / "site" / "minidalle" / "download.py"))
+    monkeypatch.delenv("MINIDALLE_DATA", raising=False)
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    assert checkout() is None and data_folder() == tmp_path / "work" / "data"
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "pyproject.toml").touch()
+    assert checkout() == tmp_path / "site" and data_folder() == tmp_path / "site" / "data"
 
 
 # ---- MNIST ----

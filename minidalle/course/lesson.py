@@ -17,14 +17,14 @@ import matplotlib.pyplot as plt
 from IPython.display import display
 from torch import Tensor, nn
 
-import minidalle
 from minidalle.checkpoint import read_checkpoint
+from minidalle.download import checkout
 from minidalle.train import FitConfig, choose_budget, choose_device, fit
 from minidalle.workshop.demo import machine, write_json
 from minidalle.workshop.pictures import to_pixels
 from minidalle.workshop.recipes import Workshop
 
-ROOT = Path(minidalle.__file__).parent.parent
+ROOT = checkout() or Path.cwd()
 BLUE, RED, GOLD, GREY = "#1f6f8b", "#b3261e", "#8f6400", "0.43"   # healthy, broken, third, chance
 FIGURES = {"figure.dpi": 100, "figure.figsize": (7, 3), "figure.constrained_layout.use": True,
            "font.size": 10, "axes.titlesize": 11, "axes.spines.top": False,

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from minidalle.data import plain_text, split_words
+from minidalle.download import checkout
 from minidalle.train import choose_budget, choose_device
 from minidalle.workshop.looking import hidden
 from minidalle.workshop.options import parser
@@ -20,6 +21,8 @@ from minidalle.workshop.recipes import ROADS, STAGES, Workshop
 
 PAGE = 2 ** 27                 # pixels of the largest page: with all copies, some GB of memory
 GUIDANCE = 4                   # right at 4, 6 and 10: dalle 0.93, 0.70, 0.35; unclip falls later
+LESSONS = ("the lessons stay in the repository, and are no part of an installed package: in a "
+           "clone of it make lab opens them")
 FEW = 6                        # notes on captions that are printed one by one
 PICTURES = (".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".svg", ".pdf")
 
@@ -43,6 +46,8 @@ def run_demo(args, workshop, picture: Path) -> None:
     check_writable(picture.with_suffix(".json"))
     print(table(demo(workshop, args.model, picture)))
     print(f"picture: {picture}\nfigures: {picture.with_suffix('.json')}")
+    if checkout() is None:
+        print(LESSONS)
 
 
 def run_compare(args, workshop, picture: Path) -> None:
