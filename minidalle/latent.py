@@ -33,7 +33,7 @@ from minidalle.vae import Vae
 
 Words = tuple[Tensor, Tensor]  # states (B, T, D), and which of them are heard (B, T) bool
 STEPS = 12                     # from pure noise to a latent
-GUIDANCE = 2.0
+GUIDANCE = 1.5                 # at 2 a little surer, and less various
 
 
 # ---- what the network hears -----------------------------------------------------------------
