@@ -4,6 +4,7 @@
     python tools/lessons.py results [NAME ...]    run with several seeds -> lessons/expected.json;
                                                   the outputs of the first seed are stored too
     python tools/lessons.py results --from FILE   from the cards in a file that `make gpu` wrote
+    python tools/lessons.py refresh [NAME ...]    store anew what no training changes: maps, checks
     python tools/lessons.py card NAME             run once, and print its card as a JSON line
 
 in -> out   lessons/*.ipynb -> the same with outputs; expected.json
@@ -17,6 +18,7 @@ import io
 import json
 import math
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -35,7 +37,7 @@ WIDGET = "application/vnd.jupyter.widget-view+json"
 
 def main() -> None:
     line = argparse.ArgumentParser(description="Run the lessons at a real budget.")
-    line.add_argument("command", choices=("save", "results", "card"))
+    line.add_argument("command", choices=("save", "results", "refresh", "card"))
     line.add_argument("names", nargs="*", help="lessons, such as 03_transformer (default: all)")
     line.add_argument("--budget", choices=("smoke", "cpu", "gpu"), default="cpu")
     line.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="for results")
@@ -55,6 +57,8 @@ def main() -> None:
     for name in args.names or here:
         if args.command == "save":
             save(name, args.budget)
+        elif args.command == "refresh":
+            refresh(name)
         elif args.command == "card":
             print(json.dumps(run(name, args.budget, args.seeds[0])[1]))
         else:
@@ -118,6 +122,19 @@ def save(name: str, budget: str) -> None:
     if record := known.get(name, {}).get(budget):
         record |= {"seconds": card["seconds"], "machine": card["machine"]}
         write_json(LESSONS / "expected.json", known)
+
+
+def refresh(name: str) -> None:
+    """Run at the smoke budget, and store of it what is the same at every budget: the map, which
+    changes with the course, and what checks say, which changes with them."""
+    stored = nbformat.read(LESSONS / f"{name}.ipynb", 4)
+    for cell, anew in zip(stored.cells, run(name, "smoke", 0)[0].cells, strict=True):
+        if re.match(r"check\(", cell.source):
+            cell.outputs, cell.execution_count = anew.outputs, anew.execution_count
+        elif "lesson.map()" in cell.source:       # its first line names the budget
+            cell.outputs = [one for one in cell.outputs if "data" not in one] + [
+                one for one in anew.outputs if "data" in one]
+    nbformat.write(stored, LESSONS / f"{name}.ipynb")
 
 
 def measure(name: str, budget: str, seeds: list[int]) -> None:

@@ -231,6 +231,30 @@ def test_clean_leaves_no_widget_and_no_version():
     assert clean.cells[0].metadata == {}
 
 
+def test_refresh_stores_maps_and_what_checks_say_and_leaves_what_was_trained(here, monkeypatch):
+    tools = tool()
+    make = tools.nbformat.v4
+
+    def notebook(*outputs):
+        sources = ("x = 1\nlesson.map()", "train()", 'check("a.b", f)', "print(check)")
+        cells = [make.new_code_cell(source, outputs=[
+            make.new_output("stream", text=text),
+            make.new_output("display_data", {"image/png": text})])
+            for source, text in zip(sources, outputs)]
+        return make.new_notebook(cells=cells)
+
+    monkeypatch.setattr(tools, "LESSONS", here)
+    monkeypatch.setattr(tools, "run", lambda name, budget, seed: (notebook(
+        *4 * [f"{budget} {seed}"]), {}))
+    tools.nbformat.write(notebook("cpu", "long trained", "not yet", "c"), here / "03_x.ipynb")
+    tools.refresh("03_x")
+    outputs = [[one.get("text", one.get("data")) for one in cell.outputs]
+               for cell in tools.nbformat.read(here / "03_x.ipynb", 4).cells]
+    assert outputs == [["cpu", {"image/png": "smoke 0"}],
+                       ["long trained", {"image/png": "long trained"}],
+                       ["smoke 0", {"image/png": "smoke 0"}], ["c", {"image/png": "c"}]]
+
+
 def test_pictures_are_stored_in_256_colours_and_never_larger():
     def encoded(array):
         file = io.BytesIO()
