@@ -158,6 +158,23 @@ def check_shape(name: str, tensor: Tensor, shape: tuple) -> None:
         raise ValueError(f"{name} has shape {tuple(tensor.shape)} and should have {tuple(shape)}.")
 
 
+def guided(model: Callable, x_t: Tensor, t: Tensor, condition,
+           guidance: float | Tensor) -> Tensor:
+    """The model's answer, pushed from the unconditional one through the conditional one;
+    `guidance` is a number or (B, 1, ...), a scale for each sample."""
+    if not isinstance(guidance, Tensor) and guidance == 1:              # nothing to push
+        return model(x_t, t, condition, None)
+    if condition is None:
+        raise ValueError(f"guidance={guidance} has no condition to strengthen: pass "
+                         "condition=, or leave guidance at 1.")
+    keep = torch.arange(2 * len(x_t), device=x_t.device) < len(x_t)     # (2B,): kept; dropped
+    answer = model(twice(x_t), twice(t), twice(condition), keep)        # (2B, ...)
+    cond, uncond = answer.to(x_t.dtype).chunk(2)                        # (B, ...) each, not half
+    # On the raw answer: to_x0 is linear in it and the two weights sum to 1, so guiding
+    # eps, x_0 or v gives the same picture.
+    return uncond + guidance * (cond - uncond)
+
+
 class Diffusion(nn.Module):
     """The process around a model. It has no weights; T is the length of alpha_bar."""
 
@@ -219,19 +236,8 @@ class Diffusion(nn.Module):
 
     def guided(self, model: Callable, x_t: Tensor, t: Tensor, condition,
                guidance: float | Tensor) -> Tensor:
-        """The model's answer, pushed from the unconditional one through the conditional one;
-        `guidance` is a number or (B, 1, ...), a scale for each sample."""
-        if not isinstance(guidance, Tensor) and guidance == 1:          # nothing to push
-            return model(x_t, t, condition, None)
-        if condition is None:
-            raise ValueError(f"guidance={guidance} has no condition to strengthen: pass "
-                             "condition=, or leave guidance at 1.")
-        keep = torch.arange(2 * len(x_t), device=x_t.device) < len(x_t)  # (2B,): kept; dropped
-        answer = model(twice(x_t), twice(t), twice(condition), keep)    # (2B, ...)
-        cond, uncond = answer.to(x_t.dtype).chunk(2)                    # (B, ...) each, not half
-        # On the raw answer: to_x0 is linear in it and the two weights sum to 1, so guiding
-        # eps, x_0 or v gives the same picture.
-        return uncond + guidance * (cond - uncond)
+        """The model's answer, pushed as far as the guidance says."""
+        return guided(model, x_t, t, condition, guidance)
 
     def guess_x0(self, model: Callable, x_t: Tensor, t: Tensor, condition,
                  guidance: float | Tensor):

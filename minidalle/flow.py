@@ -1,0 +1,209 @@
+r"""Flow: noise goes to data along straight lines; learn the velocity, then go it in few steps.
+
+in -> out   noise (B, ...) of any shape, a vector or a picture -> a sample (B, ...)
+idea        Lay a straight line from each picture to a noise, and let a network learn, at every
+            place and time, the mean velocity of the lines that pass there. Whoever follows that
+            field backwards turns noise into pictures. No schedule is left: time is the share of
+            noise. Each line is straight, but where lines cross, the field is their mean, and so
+            its own paths bend: one step would miss. Reflow draws the lines anew, each from a noise
+            to the picture where its path ended. These hardly cross, so a second network that learns
+            them goes straighter, and needs few steps, or one.
+equation    x_t = (1 - t) x_0 + t eps,   dx_t / dt = v(x_t, t) = E[eps - x_0 | x_t]
+paper       Lipman et al. 2022, arXiv:2210.02747, section 4; Liu et al. 2022 (rectified flow and
+            reflow), arXiv:2209.03003, algorithm 1; logit-normal times: Esser et al. 2024,
+            arXiv:2403.03206, section 3.1; leaps: Frans et al. 2024 (shortcut models),
+            arXiv:2410.12557, section 3; answering with x_0: Li & He 2025, arXiv:2511.13720
+left out    other paths than straight ones, pairing noises with near data, likelihoods
+
+The model is any callable `model(x_t, t, condition, keep) -> like x_t`, as in diffusion.py, but t
+(B,) runs from 0, the data, to 1, pure noise.
+"""
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Generator, Tensor
+
+from minidalle.diffusion import (
+    Diffusion,
+    check_shape,
+    eps_from_x0,
+    even_weight,
+    guided,
+    middle_times,
+    rand,
+)
+from minidalle.train import randn
+
+# ---- the line, and two things a network may answer; t (B, 1, ...) ----
+
+def like(t: Tensor, x: Tensor) -> Tensor:
+    """Times (B,), shaped (B, 1, ...) like x."""
+    return t.view(-1, *[1] * (x.dim() - 1))
+
+
+def interpolate(x_0: Tensor, eps: Tensor, t: Tensor) -> Tensor:
+    """x_t: the equation at the top of this file."""
+    return (1 - t) * x_0 + t * eps
+
+
+class Velocity:
+    """Where the line leads: from the data to the noise."""
+    @staticmethod
+    def target(x_0: Tensor, eps: Tensor) -> Tensor:
+        return eps - x_0
+
+    @staticmethod
+    def to_velocity(x_t: Tensor, answer: Tensor, t: Tensor) -> Tensor:
+        return answer
+
+
+class Data:
+    """Where it comes from. A network whose patches have fewer numbers than its width can say this,
+    but not noise: pictures lie on a thin sheet, and noise is everywhere."""
+    @staticmethod
+    def target(x_0: Tensor, eps: Tensor) -> Tensor:
+        return x_0
+
+    @staticmethod
+    def to_velocity(x_t: Tensor, answer: Tensor, t: Tensor) -> Tensor:
+        return (x_t - answer) / t              # x_t - x_0 = t (eps - x_0)
+
+
+# ---- where in t one trains ----
+
+def logit_normal(t: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
+    """The density of t = sigmoid(normal), equation 19 of arXiv:2403.03206; that of `middle_times`
+    as it stands. 0 at both ends."""
+    z = (t.logit() - mean) / std
+    return (-z.square() / 2).exp() / (std * math.sqrt(2 * math.pi) * t * (1 - t))
+
+
+def few_times(n: int, device: torch.device, generator: Generator | None = None) -> Tensor:
+    """1 for every second, or else one of 3/4, 1/2, 1/4: where one, two or four steps ask."""
+    first, other = (rand(n, device, generator) for _ in range(2))
+    return torch.where(first < 0.5, 1.0, (3 * other).floor().clamp(max=2) / 4 + 0.25)
+
+
+# ---- the process around a model ----
+
+@dataclass(frozen=True)
+class Flow:
+    """It has no weights and no schedule. `threshold` holds each guess of x_0, for data in [-1, 1].
+    """
+    predict: type = Velocity
+    threshold: Callable[[Tensor], Tensor] | None = None
+
+    def loss(self, model: Callable, x_0: Tensor, condition=None, drop: float = 0.0,
+             generator: Generator | None = None, times: Callable = middle_times,
+             weight: Callable = even_weight, eps: Tensor | None = None) -> Tensor:
+        """Flow matching -> scalar. Each sample has its own time, and loses its condition with
+        probability `drop`; `weight` is one of those in diffusion.py. With `eps`, the noises that
+        these x_0 came of, it is reflow."""
+        if not 0 <= drop <= 1:
+            raise ValueError(f"drop={drop} is a probability and should lie between 0 and 1.")
+        t = times(len(x_0), x_0.device, generator)                      # (B,)
+        keep = rand(len(x_0), x_0.device, generator) >= drop            # (B,)
+        if eps is None:
+            eps = randn(x_0.shape, x_0.device, generator)               # (B, ...)
+        check_shape("eps", eps, x_0.shape)
+        answer = model(interpolate(x_0, eps, like(t, x_0)), t, condition, keep)     # (B, ...)
+        check_shape("the model's answer", answer, x_0.shape)            # or it would broadcast
+        error = answer.float() - self.predict.target(x_0, eps).float()
+        return (weight(alpha_bar_of(like(t, x_0))) * error.square()).mean()
+
+    def velocity(self, model: Callable, x_t: Tensor, t: Tensor, condition=None,
+                 guidance: float | Tensor = 1.0) -> Tensor:
+        """v at x_t (B, ...) and times t (B,), all above 0."""
+        answer = guided(model, x_t, t, condition, guidance).to(x_t.dtype)
+        v = self.predict.to_velocity(x_t, answer, like(t, x_t))         # (B, ...)
+        if self.threshold is None:
+            return v
+        return (x_t - self.threshold(x_t - like(t, x_t) * v)) / like(t, x_t)
+
+    @torch.no_grad()
+    def follow(self, model: Callable, x_t: Tensor, times: Sequence[float], condition=None,
+               guidance: float = 1.0, order: int = 1, trace: list | None = None) -> Tensor:
+        """From x_t (B, ...) at the first of these falling times to the last, a call of the model a
+        step (of twice the batch under guidance). A list passed as `trace` receives a pair (x_t,
+        guess of x_0) per step. Order 1 is Euler's step; order 2 also uses the velocity before the
+        last, and needs no call more (Adams & Bashforth, two steps)."""
+        if order not in (1, 2):
+            raise ValueError(f"order={order} should be 1 (Euler's step) or 2.")
+        last, ago = None, 0.0
+        for t, then in pairwise(times):
+            now = torch.full(x_t.shape[:1], t, device=x_t.device)       # (B,)
+            v = slope = self.velocity(model, x_t, now, condition, guidance)     # (B, ...)
+            if trace is not None:
+                trace.append((x_t.clone(), x_t - t * v))
+            if order == 2 and last is not None and then > 0:            # the data itself as guessed
+                slope = v + (then - t) / ago * (v - last) / 2
+            # subtle: time falls, so the step is negative, and goes against the velocity
+            x_t, last, ago = x_t + (then - t) * slope, v, then - t
+        return x_t
+
+    def sample(self, model: Callable, shape: tuple, condition=None, steps: int = 12,
+               guidance: float = 1.0, generator: Generator | list[Generator] | None = None,
+               noise: Tensor | None = None, trace: list | None = None, order: int = 1,
+               device: torch.device | str = "cpu") -> Tensor:
+        """x_0 of the given shape, batch first, from `noise` or from noise drawn here, in so many
+        even steps; the rest as in `follow`."""
+        if steps < 1:
+            raise ValueError(f"steps={steps} should be 1 or more.")
+        if noise is not None:
+            check_shape("noise", noise, shape)
+        x_t = randn(shape, torch.device(device), generator) if noise is None else noise
+        return self.follow(model, x_t, torch.linspace(1, 0, steps + 1).tolist(), condition,
+                           guidance, order, trace)
+
+    def pairs(self, model: Callable, shape: tuple, condition=None, steps: int = 12,
+              guidance: float = 1.0, generator: Generator | None = None, order: int = 1,
+              device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
+        """What reflow learns from: noises, and the x_0 at the other ends of their paths."""
+        eps = randn(shape, torch.device(device), generator)             # (B, ...)
+        return eps, self.sample(model, shape, condition, steps, guidance, noise=eps, order=order)
+
+
+# ---- the same path as that of a diffusion, after a change of time and scale ----
+
+def alpha_bar_of(t: Tensor) -> Tensor:
+    """Of the diffusion that has as much noise beside as much data at this time."""
+    return (1 - t).square() / ((1 - t).square() + t.square())
+
+
+def time_of(alpha_bar: Tensor) -> Tensor:
+    """The inverse of alpha_bar_of: noise / (data + noise)."""
+    return (1 - alpha_bar).sqrt() / scale_of(alpha_bar)
+
+
+def scale_of(alpha_bar: Tensor) -> Tensor:
+    """A diffusion's x_t is so many times a flow's: its two weights sum to this, a flow's to 1."""
+    return alpha_bar.sqrt() + (1 - alpha_bar).sqrt()
+
+
+def as_flow(diffusion: Diffusion, model: Callable) -> Callable:
+    """A model of a diffusion as one that answers with velocities, at the step whose time is next.
+    Euler's steps along it are those of DDIM."""
+    times = time_of(diffusion.alpha_bar.double())                       # (T,), rising
+
+    def velocity(x_t: Tensor, t: Tensor, condition, keep) -> Tensor:
+        step = (times - t[:, None].double()).abs().argmin(dim=1)        # (B,)
+        alpha_bar = diffusion.at(step, x_t)                             # (B, 1, ...)
+        turned = scale_of(alpha_bar) * x_t
+        answer = model(turned, step, condition, keep).to(x_t.dtype)
+        x_0 = diffusion.predict.to_x0(turned, answer, alpha_bar)
+        return eps_from_x0(turned, x_0, alpha_bar) - x_0
+    return velocity
+
+
+def as_diffusion(flow: Flow, model: Callable, diffusion: Diffusion) -> Callable:
+    """A model of a flow as one that answers what this diffusion asks at its steps."""
+    def answer(x_t: Tensor, step: Tensor, condition, keep) -> Tensor:
+        alpha_bar = diffusion.at(step, x_t)                             # (B, 1, ...)
+        t, straight = time_of(alpha_bar), x_t / scale_of(alpha_bar)
+        said = model(straight, t.flatten(), condition, keep).to(x_t.dtype)
+        v = flow.predict.to_velocity(straight, said, t)
+        return diffusion.predict.target(straight - t * v, straight + (1 - t) * v, alpha_bar)
+    return answer
