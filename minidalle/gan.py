@@ -206,16 +206,6 @@ class Critic(nn.Module):
         return (self.real(seen)[..., 0] + fit).float()
 
 
-def alike(text: Tensor) -> Tensor:
-    """Which of B text vectors (B, E) say the same, each beside each: (B, B) bool. In other words it
-    is still the same: CLIP gives such twins a cosine of 0.97 and more, and others 0.75 at most."""
-    unit = F.normalize(text, dim=-1)
-    same = unit @ unit.T > 0.9                                              # (B, B)
-    # subtle: where all are alike, as from a CLIP that has learnt nothing, it means nothing
-    same &= ~same.all(dim=1, keepdim=True)
-    return same | torch.eye(len(text), dtype=torch.bool, device=text.device)
-
-
 class Gan(nn.Module):
     """The painter and its critic; `loss` is one of the functions above."""
 
@@ -250,9 +240,9 @@ class Gan(nn.Module):
         seen, drawn = self.critic.look(torch.cat([images, painted])).chunk(2)   # (B, F) each
         pairs = self.critic.score(seen[:, None], text)                      # (B, B) each with each
         right, fake = pairs.diagonal(), self.critic.score(drawn, text)      # (B,)
-        # of the captions that say something else the one that fits best: most are wrong in their
-        # colours already
-        wrong = pairs.masked_fill(alike(text), -torch.inf).amax(dim=1)      # (B,)
+        same = torch.eye(len(text), dtype=torch.bool, device=text.device)
+        # of the other captions the one that fits best: most are wrong in their colours already
+        wrong = pairs.masked_fill(same, -torch.inf).amax(dim=1)             # (B,)
         loss = (self.loss(right, fake)[0] + self.loss(right, wrong)[0]) / 2
         self.seen["critic"] = loss.detach()
         if self.clock % self.config.lazy == 0:
