@@ -40,13 +40,16 @@ from minidalle.course.checks import (
     SECONDS,
     WIDTH,
     Exercise,
+    Hunt,
     Verdict,
     exercises,
     judged,
     learnable,
     walls,
 )
+from minidalle.course.checks.hunting import hunted, sought, suspects
 from minidalle.course.checks.messages import LONG, Line, plain, unpacked
+from minidalle.course.checks.running import Reply
 
 ROOT = Path(minidalle.__file__).resolve().parent.parent
 PACKAGE = Path(minidalle.__file__).resolve().parent
@@ -59,6 +62,7 @@ WORDS = {"unwritten": "not written yet", "type": "returns the wrong type",
          "wrong": "returns wrong values", "mutates": "changes its input", "crashed": "crashes",
          "arguments": "takes other arguments", "timeout": "does not come to an end",
          "detached": "lets no gradient through", "imported": "is the package's own function",
+         "strict": "rejects a right answer",
          "alone": "passes only with the rest of the notebook: read it by eye"}
 
 
@@ -82,7 +86,7 @@ class Grade:
     eye: tuple[str, ...] = ()  # what in it should be read by a person
 
     def points(self, name: str) -> int:
-        return points_of()[name] if self.verdicts[name].passed else 0
+        return earned(self.verdicts[name])
 
     @property
     def total(self) -> int:
@@ -95,6 +99,12 @@ class Grade:
 
 class Stopped(Exception):
     """The notebook's process does not answer any more; says why."""
+
+
+def earned(verdict: Verdict) -> int:
+    """All points, or for a part of what was asked a part of them, rounded down."""
+    got, of = (1, 1) if verdict.passed else verdict.part
+    return points_of()[verdict.name] * got // of
 
 
 @cache
@@ -219,8 +229,8 @@ class Apart:
         self.before = walls.descendants(os.getpid())
         walls.prctl(walls.SUBREAPER, 1)        # what hides from its parent becomes ours
         walls.prctl(walls.DUMPABLE, 0)         # and looks into none of our files
-        pairs = socket.socketpair(), socket.socketpair()
-        self.line, self.alone = (Line(ours) for ours, _ in pairs)
+        pairs = [socket.socketpair() for _ in range(3)]
+        self.line, self.alone, self.bank = (Line(ours) for ours, _ in pairs)
         theirs = [end.fileno() for _, end in pairs]
         plan = {"sockets": theirs, "folder": str(folder), "cpu": cpu_seconds(limits),
                 "walls": room(home, path) if isolate == "unshare" else None}
@@ -255,12 +265,13 @@ class Apart:
         walls.end_all(self.before)
         walls.prctl(walls.SUBREAPER, 0)
         walls.prctl(walls.DUMPABLE, 1)
-        self.line.end.close()
-        self.alone.end.close()
+        for line in (self.line, self.alone, self.bank):
+            line.end.close()
         self.temporary.cleanup()
 
-    def say(self, request: dict, seconds: float, line: Line | None = None) -> dict:
-        """The answer to this request, and to no other."""
+    def say(self, request: dict, seconds: float, line: Line | None = None,
+            called: Callable | None = None) -> dict:
+        """The answer to this request, and to no other. Meanwhile there may be calls."""
         line = line or self.line
         token = secrets.token_hex(8)
         until = min(self.until, time.monotonic() + seconds + self.limits.grace)
@@ -269,8 +280,13 @@ class Apart:
                            max(until - time.monotonic(), 0.001))
             while True:
                 answer = line.receive(until - time.monotonic())
-                if answer.get("id") == token:
+                if answer.get("id") != token:
+                    continue
+                if "call" not in answer:
                     return answer
+                if called:
+                    line.send({"token": answer.get("token"), **called(answer)},
+                              max(until - time.monotonic(), 0.001))
         except TimeoutError as error:
             late = time.monotonic() >= self.until
             raise Stopped(f"its {self.limits.total:g} seconds were over" if late else
@@ -296,9 +312,11 @@ class Apart:
         self.alone.receive(self.limits.start)
         self.say({"define": sources, "names": names}, self.limits.cell, self.alone)
 
-    def judge(self, exercise: Exercise, alone: bool = False) -> Verdict:
-        calls = exercise.calls(Generator().manual_seed(secrets.randbits(32)))
+    def judge(self, exercise: Exercise | Hunt, alone: bool = False) -> Verdict:
         line = self.alone if alone else self.line
+        if isinstance(exercise, Hunt):
+            return self.hunt(exercise, line)
+        calls = exercise.calls(Generator().manual_seed(secrets.randbits(32)))
         verdict = self.judge_by(judged, exercise, calls, line)
         if verdict.passed and exercise.learns:
             return self.judge_by(learnable, exercise, calls[:1], line, gradients=True)
@@ -310,18 +328,51 @@ class Apart:
         seconds = self.limits.function
         request = {"function": last_name(exercise), "calls": [plain(args) for args in calls],
                    "gradients": gradients}
-        answer = self.say(request, seconds, line)
-        try:
-            reply = unpacked(answer["reply"])
-        except Exception as error:             # nothing of ours would answer so
-            raise Stopped("its process sent nonsense") from error
-        if not reply.reason and len(reply.outcomes) != len(calls):
-            raise Stopped("its process sent nonsense")
+        reply = reply_in(self.say(request, seconds, line), len(calls))
         try:
             return judge(exercise, calls, reply, seconds)
         except Exception as error:             # one odd answer must not stop the grading of others
             return Verdict(exercise.name, "type", None, "Your answer cannot be compared with the "
                            f"right one ({type(error).__name__}).")
+
+    def hunt(self, exercise: Hunt, line: Line) -> Verdict:
+        """A test is run over there, and what it calls is answered by a process of our own."""
+        seed, seconds = secrets.randbits(32), self.limits.function
+        self.say({"hunt": exercise.name, "seed": seed}, self.limits.start, self.bank)
+        found = suspects(exercise, seed)
+        until = time.monotonic() + seconds
+        request = {"function": last_name(exercise), "suspects": len(found),
+                   "answer": sought(exercise)}
+        answer = self.say(request, seconds, line, lambda one: self.called(one, found, until))
+        return hunted(exercise, found, reply_in(answer, len(found)), seconds)
+
+    def called(self, message: dict, found: list, until: float) -> dict:
+        """What the bank answers to a call that a test has made."""
+        number, left = message["call"], until - time.monotonic()
+        if type(number) is not int or not 0 <= number < len(found) or left <= 0:
+            return {"error": ["TimeoutError", "the time was over"]}
+        found[number].asked.append(1)
+        token = secrets.token_hex(8)
+        try:
+            self.bank.send({"call": number, "args": message.get("args"), "id": token,
+                            "names": message.get("names"), "seconds": left}, left)
+            answer = {}
+            while answer.get("id") != token:
+                answer = self.bank.receive(until - time.monotonic())
+        except OSError:                        # TimeoutError is one of them
+            return {"error": ["RuntimeError", "f was given more than it can do"]}
+        return {name: answer[name] for name in ("answer", "error") if name in answer}
+
+
+def reply_in(answer: dict, number: int) -> Reply:
+    """With so many outcomes, or a reason why not."""
+    try:
+        reply = unpacked(answer["reply"])
+        if reply.reason or len(reply.outcomes) == number:
+            return reply
+    except Exception as error:                 # nothing of ours would answer so
+        raise Stopped("its process sent nonsense") from error
+    raise Stopped("its process sent nonsense")
 
 
 def environment(home: str, budget: str) -> dict[str, str]:
@@ -514,14 +565,16 @@ def run_cells(apart: Apart, cells: list[str], found: list[dict], tasks: dict[str
 def confirm(apart: Apart, sources: list[str], tasks: dict[str, Exercise],
             verdicts: dict[str, Verdict]) -> None:
     """What passed must pass again where nothing has run but imports and functions."""
-    left = [one for one in tasks.values() if verdicts[one.name].passed]
+    left = [one for one in tasks.values() if earned(verdicts[one.name])]
     try:
         if left:
             apart.define(sources, list(tasks))
         while left:
             again = apart.judge(left[0], alone=True)
-            if not again.passed:
-                verdicts[again.name] = not_alone(left[0], again.message)
+            if earned(again) < earned(verdicts[again.name]):
+                # a test that draws its inputs may catch less the second time: that counts
+                verdicts[again.name] = again if again.state == "some" else \
+                    not_alone(left[0], again.message)
             left.pop(0)
     except (Stopped, OSError) as error:
         for one in left:
@@ -580,7 +633,8 @@ def report(grade: Grade, verbose: bool = False) -> str:
         lines.append(f"  {grade.points(name)} of {points_of()[name]}  {name:{wide}}  "
                      f"{printable(label(verdict))}")
         if verbose and verdict.message not in label(verdict) and not verdict.passed:
-            lines += textwrap.wrap(printable(verdict.message), WIDTH, initial_indent=" " * 10,
+            words = printable(f"{verdict.message} {verdict.later}".strip())
+            lines += textwrap.wrap(words, WIDTH, initial_indent=" " * 10,
                                    subsequent_indent=" " * 10)
             lines += [" " * 12 + printable(line) for line in verdict.lines]
     lines += [f"  read this by eye: {printable(one)}" for one in grade.eye]
@@ -591,7 +645,8 @@ def label(verdict: Verdict) -> str:
     """A verdict in a few words."""
     own = {"passed": "passed", "mistake": verdict.mistake, "broken": verdict.message,
            "undefined": f"not defined: {verdict.message}",
-           "unreached": f"not reached: {verdict.message}"}
+           "unreached": f"not reached: {verdict.message}",
+           "some": "caught {} of {}".format(*verdict.part)}
     return own.get(verdict.state) or WORDS[verdict.state]
 
 

@@ -20,7 +20,7 @@ import torch
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from minidalle.course import grade
-from minidalle.course.checks import check, exercises, judge, judged
+from minidalle.course.checks import Exercise, check, exercises, judge, judged
 from minidalle.course.checks.messages import LIMIT, MOST, Line, packed, plain, rebuilt, unpacked
 from minidalle.course.checks.reading import read_cell, read_cells
 from minidalle.course.checks.running import Failure, Outcome, ask
@@ -45,7 +45,13 @@ RIGHT = {
     "cached_step": """def cached_step(q, k, v, keys, values):
     keys, values = torch.cat([keys, k], 2), torch.cat([values, v], 2)
     mask = causal_mask(q.shape[2], keys.shape[2])
-    return masked_attention(q, keys, values, mask), keys, values"""}
+    return masked_attention(q, keys, values, mask), keys, values""",
+    "test_it": """def test_it(f):
+    q, k, v = torch.randn(3, 2, 2, 5, 4)
+    whole = masked_attention(q, k, v, causal_mask(5, 5))
+    seen, keys, values = f(*(x[:, :, 3:] for x in (q, k, v)), *(x[:, :, :3] for x in (k, v)))
+    for got, want in ((seen, whole[:, :, 3:]), (keys, k), (values, v)):
+        assert got.shape == want.shape and torch.allclose(got.float(), want, atol=1e-5)"""}
 
 
 def notebook(path: Path, *cells: str, metadata: dict | None = None) -> Path:
@@ -86,13 +92,13 @@ def test_a_perfect_notebook_gets_all_points_and_is_told_so_in_a_line_an_exercise
     assert main(["grade", str(perfect), "--csv", str(table)]) == 0
     out, err = capsys.readouterr()
     first, *rest = out.splitlines()
-    assert first == f"{perfect}: 12 of 12 points" and re.match(r"isolation: \w+[^\n]*\n\Z", err)
-    assert rest[0] == "  1 of 1  transformer.softmax           passed" and len(rest) == 6
+    assert first == f"{perfect}: 15 of 15 points" and re.match(r"isolation: \w+[^\n]*\n\Z", err)
+    assert rest[0] == "  1 of 1  transformer.softmax           passed" and len(rest) == 7
     assert all(line.endswith(" passed") for line in rest)
     row, = csv.DictReader(table.open())
     assert (row["lesson"], row["points"], row["out_of"], row["note"]) == (
-        "03_transformer", "12", "12", "")
-    assert [row[f"transformer.{name}"] for name in RIGHT] == 6 * ["passed"]
+        "03_transformer", "15", "15", "")
+    assert [row[f"transformer.{name}"] for name in RIGHT] == 7 * ["passed"]
     assert float(row["seconds"]) > 0
     assert sorted(perfect.parent.rglob("*")) == before         # and nothing is left lying about
 
@@ -112,8 +118,8 @@ def test_each_kind_of_failure_is_told_and_disturbs_no_other(tmp_path):
     assert states(done) == {
         "softmax": "sums to 1 over the columns", "attention": "mutates",
         "causal_mask": "undefined", "masked_attention": "broken", "split_heads": "timeout",
-        "cached_step": "unwritten"}
-    assert done.total == 0 and done.out_of == 12 and not done.note
+        "cached_step": "unwritten", "test_it": "undefined"}
+    assert done.total == 0 and done.out_of == 15 and not done.note
     said = report(done, verbose=True)
     assert "0 of 1  transformer.softmax           sums to 1 over the columns\n" in said
     assert "Your columns sum to 1, and the rows should." in said
@@ -143,7 +149,8 @@ def test_right_numbers_through_which_nothing_can_be_learnt_are_worth_no_point(tm
         "    return (loss(logits, target) + loss(logits.T, target)) / 2"))
     assert states(done) == {
         "unit": "passed", "logits": "detached", "contrastive_loss": "undefined",
-        "repeats": "undefined", "loss_with_repeats": "passed", "zero_shot": "undefined"}
+        "repeats": "undefined", "loss_with_repeats": "passed", "zero_shot": "undefined",
+        "test_it": "undefined"}
     said = report(done, verbose=True)
     assert "0 of 2  clip.logits             lets no gradient through\n" in said
     assert "but no gradient reaches log_scale." in said and done.total == 4
@@ -160,7 +167,7 @@ answers.difference = checks.difference = lambda *_: None
 torch.allclose = torch.isclose = torch.equal = lambda *_, **__: torch.tensor(True)
 torch.Tensor.__eq__ = lambda *_: True
 check = lambda *_: print("passed")
-print("03_transformer.ipynb: 12 of 12 points\\n  1 of 1  transformer.softmax  passed")
+print("03_transformer.ipynb: 15 of 15 points\\n  1 of 1  transformer.softmax  passed")
 forged = {"id": "ready", "error": None, "reply": ["", "", [], 5 * [[True, {"tuple": []}, None]]]}
 for number in range(3, 64):
     try:
@@ -186,7 +193,8 @@ def test_forged_reports_patched_checks_and_garbage_in_every_socket_change_no_ver
     assert path.exists() and not done.note             # it worked, and deleted, in a copy
     assert states(done) == {
         "softmax": "passed", "attention": "wrong", "causal_mask": "type",
-        "masked_attention": "passed", "split_heads": "shape", "cached_step": "undefined"}
+        "masked_attention": "passed", "split_heads": "shape", "cached_step": "undefined",
+        "test_it": "undefined"}
     assert done.total == 3
 
 
@@ -302,7 +310,7 @@ def test_all_files_are_read_before_the_first_runs_so_none_can_change_another(tmp
     thief = notebook(tmp_path / "a" / "03_transformer.ipynb", HEAD,
                      f"open({str(other)!r}, 'w').write('')", "def softmax(x): pass")
     assert main(["grade", "--isolate", "none", str(thief), str(other)]) == 0
-    assert not other.read_text() and f"{other}: 1 of 12 points" in capsys.readouterr().out
+    assert not other.read_text() and f"{other}: 1 of 15 points" in capsys.readouterr().out
 
 
 ORACLE = """
@@ -509,8 +517,8 @@ def test_a_broken_file_of_a_known_lesson_is_worth_0_of_its_points(tmp_path):
     path = tmp_path / "03_transformer.ipynb"
     path.write_bytes(b"{")
     done = graded(path)
-    assert (done.ran, done.lesson, done.total, done.out_of) == (False, "03_transformer", 0, 12)
-    assert report(done) == (f"{path}: 0 of 12 points, it is not a notebook: the file is no JSON")
+    assert (done.ran, done.lesson, done.total, done.out_of) == (False, "03_transformer", 0, 15)
+    assert report(done) == (f"{path}: 0 of 15 points, it is not a notebook: the file is no JSON")
 
 
 def test_a_byte_order_mark_in_front_does_no_harm(tmp_path):
@@ -523,7 +531,7 @@ def test_the_name_of_the_file_wins_over_the_metadata_and_the_mismatch_is_said(tm
     path = notebook(tmp_path / "03_anna.ipynb", metadata={"minidalle": {"lesson": "04_clip"}})
     assert main(["grade", str(path)]) == 0
     said = capsys.readouterr().out
-    assert f"{path}: 0 of 12 points\n" in said
+    assert f"{path}: 0 of 15 points\n" in said
     assert "graded as 03_transformer, and the notebook says that it is 04_clip\n" in said
     assert main(["grade", str(path), "--lesson", "04"]) == 0
     assert f"of {worth('04_clip')} points" in capsys.readouterr().out
@@ -567,8 +575,8 @@ def test_no_cell_of_the_table_is_a_formula(cell, harmed):
 
 
 def test_nothing_that_a_student_chose_can_start_a_line_or_speak_to_the_terminal():
-    found = Grade(Path("a\nforged: 12 of 12 points\033[2J"), note="x\ny", ran=False)
-    assert report(found) == "a forged: 12 of 12 points [2J: 0 points, x y"
+    found = Grade(Path("a\nforged: 15 of 15 points\033[2J"), note="x\ny", ran=False)
+    assert report(found) == "a forged: 15 of 15 points [2J: 0 points, x y"
 
 
 @pytest.mark.parametrize("name, lesson, source, found", [
@@ -628,7 +636,7 @@ def test_pytest_gives_one_test_an_exercise_and_fails_with_its_message(perfect, t
              "--notebook", perfect, "--notebook", none.name]
     done = subprocess.run([sys.executable, *words], text=True, capture_output=True, cwd=tmp_path,
                           timeout=120)
-    assert "1 failed, 6 passed" in done.stdout, done.stdout + done.stderr
+    assert "1 failed, 7 passed" in done.stdout, done.stdout + done.stderr
     assert "none.ipynb: there is no such file" in done.stdout and done.returncode == 1
 
 
@@ -678,7 +686,7 @@ def test_every_right_answer_is_small_enough_to_be_sent_whole():
         return value.numel() if isinstance(value, torch.Tensor) else max(
             map(largest, parts), default=0) if isinstance(value, (list, tuple, dict)) else 1
 
-    for exercise in exercises():
+    for exercise in (one for one in exercises() if isinstance(one, Exercise)):
         for args in exercise.calls(torch.Generator().manual_seed(0)):
             assert largest([exercise.function(*args), args]) < MOST / 5
 

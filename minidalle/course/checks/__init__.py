@@ -10,11 +10,12 @@ idea        Your function and the package's own are called with the same random 
             afresh each time. Where the answers differ, yours is compared with each mistake that
             people really make here, which is again a function; one that agrees with yours on all
             inputs is what you wrote. Otherwise you are told what differs first.
+            In a Hunt it is the other way round: you write the test, and it must catch them.
 left out    marks for style and speed
 
 The exercises of lesson stem.py lie in checks/stem.py; answers.py compares, running.py runs,
-gradients.py asks whether anything could be learnt; apart.py and messages.py let a grader ask a
-function in another process.
+gradients.py asks whether anything could be learnt, hunting.py asks what a test catches; apart.py
+and messages.py let a grader ask a function in another process.
 """
 import difflib
 import inspect
@@ -22,6 +23,7 @@ import os
 import secrets
 import sys
 import textwrap
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -64,22 +66,54 @@ class Exercise:
         return [self.inputs[i % len(self.inputs)](generator) for i in range(rounds)]
 
 
+def a_test(f):
+    """What a Hunt asks for: it lets a right f pass, and raises (assert does) on a wrong one."""
+
+
+@dataclass(frozen=True)
+class Hunt:
+    """An exercise of another kind: the student writes the test, for mistakes that it must catch."""
+    exercise: Exercise                          # whose right answers the test lets pass
+    mistakes: tuple[Mistake, ...]               # of its bank
+    points: int = 3                             # one for each third of them that is caught
+    function: Callable = a_test
+
+    @property
+    def name(self) -> str:
+        return f"{self.exercise.name.partition('.')[0]}.test_it"
+
+    @property
+    def lesson(self) -> str:
+        return self.exercise.lesson
+
+
+def hunt(exercise: Exercise, *names: str) -> Hunt:
+    """A Hunt for these mistakes of an exercise. KeyError if it knows no such mistake."""
+    known = {mistake.name: mistake for mistake in exercise.mistakes}
+    return Hunt(exercise, tuple(known[name] for name in names))
+
+
 @dataclass(frozen=True)
 class Verdict:
     name: str                  # of the exercise
     state: str                 # passed, mistake, wrong, type, shape, dtype, mutates, unwritten,
-    #                            crashed, arguments, timeout, imported or detached
+    #                            crashed, arguments, timeout, imported, detached, strict or some
     mistake: str | None        # its name, where the state is "mistake": one of the exercise's, or
     #                            that it calls a function which is not written yet
     message: str
     lines: tuple[str, ...] = ()     # where in the student's code a crash or a loop was
+    later: str = ""            # told from the second try on
+    part: tuple[int, int] = (0, 1)  # of what was asked, where a part of it is worth points
 
     @property
     def passed(self) -> bool:
         return self.state == "passed"
 
 
-def exercises() -> tuple[Exercise, ...]:
+TRIED = Counter()              # how often each exercise was checked since this process began
+
+
+def exercises() -> tuple[Exercise | Hunt, ...]:
     """All of them in lesson order. Imported only here: each brings its file of the package."""
     from minidalle.course.checks import (
         clip,
@@ -109,7 +143,7 @@ def exercises() -> tuple[Exercise, ...]:
     return tuple(exercise for bank in banks for exercise in bank.EXERCISES)
 
 
-def find(name: str) -> Exercise:
+def find(name: str) -> Exercise | Hunt:
     known = {exercise.name: exercise for exercise in exercises()}
     if name not in known:
         near = difflib.get_close_matches(str(name), known, n=1) or [next(iter(known))]
@@ -127,7 +161,8 @@ def check(name: str, function: Callable) -> None:
     """Print what comes of your function on fresh random inputs: a line, or a few that help."""
     refused = packages_own(function)
     verdict = judged(find(name), [()], refused, 0) if refused else judge(name, function)
-    text = shown(verdict, in_colour())
+    TRIED[name] += 1
+    text = shown(verdict, in_colour(), again=TRIED[name] > 1)
     coding = getattr(sys.stdout, "encoding", None) or "utf-8"       # a terminal may lack emoji
     print(text.encode(coding, "backslashreplace").decode(coding))
 
@@ -136,7 +171,12 @@ def judge(name: str, function: Callable, seed: int | None = None, seconds: float
           ) -> Verdict:
     """The verdict as data, for grading and tests. The inputs are fresh unless a seed is given."""
     exercise = find(name)
-    calls = exercise.calls(Generator().manual_seed(secrets.randbits(32) if seed is None else seed))
+    seed = secrets.randbits(32) if seed is None else seed
+    if isinstance(exercise, Hunt):
+        from minidalle.course.checks.hunting import caught  # it needs this file first
+
+        return caught(exercise, function, seed, seconds)
+    calls = exercise.calls(Generator().manual_seed(seed))
     verdict = judged(exercise, calls, ask(function, calls, seconds), seconds)
     if verdict.passed and exercise.learns:
         return learnable(exercise, calls[:1], ask(gradients_of(function), calls[:1], seconds),
@@ -144,7 +184,7 @@ def judge(name: str, function: Callable, seed: int | None = None, seconds: float
     return verdict
 
 
-def judged(exercise: Exercise, calls: list[tuple], reply: Reply, seconds: float) -> Verdict:
+def judged(exercise: Exercise | Hunt, calls: list[tuple], reply: Reply, seconds: float) -> Verdict:
     """The verdict on what a function replied to these calls."""
     name, args = exercise.name, calls[0]
     if reply.reason == "imported":
@@ -215,7 +255,7 @@ def compared(exercise: Exercise, calls: list[tuple], theirs: Sequence[Outcome]) 
     return Verdict(exercise.name, "passed", None, exercise.verified)
 
 
-def not_written(exercise: Exercise, functions: list[str]) -> Verdict:
+def not_written(exercise: Exercise | Hunt, functions: list[str]) -> Verdict:
     """It raised NotImplementedError itself, or a function did that it calls: the last one."""
     helper = functions[-1] if functions else ""
     if functions[:1] == [helper] or not helper.isidentifier():      # also a name that was forged
@@ -245,18 +285,20 @@ def explained(exercise: Exercise, args: tuple, theirs: Outcome, right: Outcome) 
     return Verdict(exercise.name, found.state, None, f"{found.message} Given: {given}.")
 
 
-def names_of(exercise: Exercise, args: tuple) -> list[str]:
+def names_of(exercise: Exercise | Hunt, args: tuple) -> list[str]:
     """What the lesson calls the arguments."""
     return list(inspect.signature(exercise.function).parameters)[:len(args)]
 
 
-def shown(verdict: Verdict, colour: bool = False) -> str:
-    """A verdict as text: one line if it passed, else a headline and indented sentences."""
+def shown(verdict: Verdict, colour: bool = False, again: bool = False) -> str:
+    """A verdict as text: one line if it passed, else a headline and indented sentences, and some
+    more to whom it is shown again."""
     green, red, plain = ("\033[32m", "\033[31m", "\033[0m") if colour else ("", "", "")
     if verdict.passed:
         return f"{green}{tick()} {verdict.name}: passed{plain}, {verdict.message}."
     headline = "not written yet." if verdict.state == "unwritten" else "not yet."
-    text = textwrap.fill(verdict.message, WIDTH, initial_indent="  ", subsequent_indent="  ")
+    words = f"{verdict.message} {verdict.later}" if again else verdict.message
+    text = textwrap.fill(words.strip(), WIDTH, initial_indent="  ", subsequent_indent="  ")
     code = [f"    {line}" for line in verdict.lines]
     return "\n".join([f"{red}{verdict.name}: {headline}{plain}", text, *code])
 

@@ -5,16 +5,21 @@ idea        The grader (course/grade.py) keeps the notebook, the inputs, the rig
             the verdicts to itself. Here cells run as they would in a notebook, and functions are
             called with the arguments that the grader sends. What passes is asked once more in
             a second process, where none of the notebook's other code has run: nothing of ours
-            can have been replaced there. walls.py says what else is kept out.
+            can have been replaced there. The functions that a student's test is tried on run in a
+            third one: here there is nothing of them to be seen but answers. walls.py says what
+            else is kept out.
 left out    a sandbox of our own: how much is walled off depends on the system
 """
+import builtins
 import json
 import os
+import secrets
 import signal
 import socket
 import sys
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from types import ModuleType
 
 from IPython.core.interactiveshell import InteractiveShell
@@ -22,7 +27,8 @@ from traitlets.config import Config
 
 from minidalle.course.checks import walls
 from minidalle.course.checks.gradients import gradients_of
-from minidalle.course.checks.messages import LIMIT, Line, packed, rebuilt
+from minidalle.course.checks.hunting import asked, known, suspects
+from minidalle.course.checks.messages import LIMIT, LONG, Line, packed, plain, rebuilt
 from minidalle.course.checks.reading import read_cells
 from minidalle.course.checks.running import (
     Outcome,
@@ -30,35 +36,40 @@ from minidalle.course.checks.running import (
     TimeUp,
     ask,
     by_alarm,
+    call,
     failure,
     packages_own,
 )
 
 
 def main(plan: dict) -> None:
-    """Two processes with one start: in the one the notebook runs, in the other nothing but its
-    imports and functions. Each answers until the grader hangs up."""
+    """Three processes with one start: in the one the notebook runs, in the other nothing but its
+    imports and functions, in the last what its test is tried on. Each answers until the grader
+    hangs up."""
     if plan["walls"]:
         walls.build(**plan["walls"])
     walls.limit(plan["cpu"])
     os.chdir(plan["folder"])
     sys.path.insert(0, plan["folder"])
-    first, second = (socket.socket(fileno=number) for number in plan["sockets"])
-    one = forked(lambda: serve(Notebook(), Line(first)), second)
-    two = forked(lambda: serve(Alone(one), Line(second)), first)
-    first.close()
-    second.close()
-    for child in (one, two):
+    ends = [socket.socket(fileno=number) for number in plan["sockets"]]
+    one = forked(lambda line: serve(Notebook(), line), ends, 0)
+    two = forked(lambda line: serve(Alone(one), line), ends, 1)
+    three = forked(lambda line: serve(Bank(), line), ends, 2)
+    for end in ends:
+        end.close()
+    for child in (one, two, three):
         os.waitpid(child, 0)
 
 
-def forked(work, other: socket.socket) -> int:
-    """The number of a child that does this and nothing else."""
+def forked(work, ends: list[socket.socket], own: int) -> int:
+    """The number of a child that does this with its own end, and nothing else."""
     if child := os.fork():
         return child
-    other.close()
+    for number, end in enumerate(ends):
+        if number != own:
+            end.close()
     with suppress(ConnectionError):
-        work()
+        work(Line(ends[own]))
     os._exit(0)
 
 
@@ -67,7 +78,9 @@ def serve(room, line: Line) -> None:
     line.send({"id": "ready"})
     while True:
         request = line.receive()
-        if "function" in request:
+        if "suspects" in request:
+            answer = {"reply": tried(room.names.get(request["function"]), line, request)}
+        elif "function" in request:
             answer = {"reply": reply(room.names.get(request["function"]),
                                      rebuilt(request["calls"]), request["seconds"],
                                      request["gradients"])}
@@ -119,6 +132,57 @@ class Alone:
                                if callable(old) and not is_own(self.names.get(name))})
 
 
+class Bank:
+    """The functions that a student's test is tried on. None of the student's code runs here."""
+
+    def __init__(self):
+        walls.prctl(walls.DUMPABLE, 0)
+        self.names, self.suspects = {}, []
+
+    def answer(self, request: dict) -> dict:
+        if "hunt" in request:
+            self.suspects = suspects(known(request["hunt"]), request["seed"])
+            return {}
+        try:
+            function = self.suspects[request["call"]].function
+            args, names = rebuilt(request["args"]), rebuilt(request["names"])
+            outcome = by_alarm(lambda: call(partial(function, **names), args), request["seconds"])
+            error, answer = outcome.error, plain(outcome.answer)
+            if error is None and len(json.dumps(answer)) < LIMIT:
+                return {"answer": answer}
+        except (Exception, TimeUp) as stop:
+            error = failure(stop)
+        return {"error": [error.kind, error.text[:LONG]] if error else
+                ["ValueError", "the answer is too large"]}
+
+
+class Far:
+    """A function in another process, of which nothing can be seen but its answers."""
+
+    def __init__(self, line: Line, asked: str, number: int):
+        self.line, self.asked, self.number = line, asked, number
+
+    def __call__(self, *args, **names):
+        token = secrets.token_hex(8)
+        self.line.send({"id": self.asked, "call": self.number, "token": token,
+                        "args": plain(args), "names": plain(names)})
+        answer = {}
+        while answer.get("token") != token:    # what belongs to a call that was stopped, is left
+            answer = self.line.receive()
+        if "error" in answer:
+            raise error_of(*answer["error"])
+        return rebuilt(answer["answer"])
+
+
+def error_of(kind: str, text: str) -> Exception:
+    """An exception of the same kind, where it is one of Python's own."""
+    made = getattr(builtins, kind, None)
+    with suppress(TypeError):
+        if issubclass(made, Exception):
+            return made(text)
+    return RuntimeError(f"{kind}: {text}")
+
+
 def is_own(value) -> bool:
     """A function of the student's: neither a result of its name nor the package's, shown later."""
     return callable(value) and packages_own(value) is None
@@ -163,6 +227,22 @@ def reply(function, calls: list[tuple], seconds: float, gradients: bool) -> list
         answer = packages_own(function) or ask(asked, calls, seconds)
     except BaseException as error:             # KeyboardInterrupt, or an alarm that rang late
         answer = Reply(tuple(Outcome(error=failure(error)) for _ in calls))
+    return sent(answer)
+
+
+def tried(test, line: Line, request: dict) -> list:
+    """What came of running a test on functions far away."""
+    functions = [Far(line, request["id"], number) for number in range(request["suspects"])]
+    try:
+        answer = packages_own(test) or asked(request["answer"], test, functions,
+                                             request["seconds"])
+    except BaseException as error:
+        answer = Reply(tuple(Outcome(error=failure(error)) for _ in functions))
+    return sent(answer)
+
+
+def sent(answer: Reply) -> list:
+    """A reply as plain data."""
     try:
         data = packed(answer)
         if len(json.dumps(data)) < LIMIT:
@@ -171,7 +251,7 @@ def reply(function, calls: list[tuple], seconds: float, gradients: bool) -> list
     except Exception as stop:
         error = stop
     crash = replace(failure(error), lines=())
-    return packed(Reply(tuple(Outcome(error=crash) for _ in calls)))
+    return packed(Reply(tuple(Outcome(error=crash) for _ in answer.outcomes)))
 
 
 if __name__ == "__main__":

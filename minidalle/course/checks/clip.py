@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 from torch.nn.functional import cross_entropy
 
 from minidalle import clip
-from minidalle.course.checks import Exercise, Mistake
+from minidalle.course.checks import Exercise, Mistake, hunt
 from minidalle.course.checks.transformer import between, of_section
 
 LESSON = "04_clip"
@@ -565,4 +565,7 @@ ZERO_SHOT = Exercise(
     tolerance=1e-4)            # what a cosine lacks in float32, times a scale of 100
 
 
-EXERCISES = (UNIT, LOGITS, CONTRASTIVE, REPEATS, LOSS_WITH_REPEATS, ZERO_SHOT)
+TEST = hunt(CONTRASTIVE, "pictures only", "captions only", "directions added", "sum over the batch",
+    "mean over the whole table", "the label is not the diagonal", "softmax twice", "sign turned",
+    "exp overflows", "logarithm of a softmax")
+EXERCISES = (UNIT, LOGITS, CONTRASTIVE, REPEATS, LOSS_WITH_REPEATS, ZERO_SHOT, TEST)

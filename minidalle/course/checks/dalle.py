@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 from torch.nn.functional import cross_entropy, nll_loss
 
 from minidalle import dalle
-from minidalle.course.checks import Exercise, Mistake
+from minidalle.course.checks import Exercise, Mistake, hunt
 from minidalle.course.checks.transformer import between, of_section
 
 LESSON = "08_dalle"
@@ -575,4 +575,7 @@ GUIDED = Exercise(
     tolerance=5e-5, learns=True)    # numbers near 100 may cancel, 8e-6 apart in float32
 
 
-EXERCISES = (INPUTS, LOSS, TOP_K, TOP_P, GUIDED)
+TEST = hunt(TOP_P, "the crossing code dropped", "the crossing code dropped, the first kept",
+    "one too many", "the rare ones kept", "sums of logits", "a share of the largest",
+    "in sorted order", "one threshold for all rows", "0 in place of -inf", "probabilities returned")
+EXERCISES = (INPUTS, LOSS, TOP_K, TOP_P, GUIDED, TEST)

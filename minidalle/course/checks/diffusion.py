@@ -10,7 +10,7 @@ from dataclasses import replace
 import torch
 from torch import Generator, Tensor
 
-from minidalle.course.checks import Exercise, Mistake
+from minidalle.course.checks import Exercise, Mistake, hunt
 from minidalle.course.checks.transformer import between
 from minidalle.diffusion import V, mix
 
@@ -791,4 +791,8 @@ GUIDED = Exercise(
     learns=True)
 
 
-EXERCISES = (ADD_NOISE, POSTERIOR, VELOCITY, DDIM_STEP, GUIDED)
+TEST = hunt(POSTERIOR, "beta as the variance", "the standard deviation as the variance",
+    "1 - alpha_bar as the variance", "noise left at t = 0", "the weights exchanged",
+    "alpha_bar of t in the weight of x_0", "roots forgotten", "the prior's variance",
+    "only the mean returned", "the likelihood's mean")
+EXERCISES = (ADD_NOISE, POSTERIOR, VELOCITY, DDIM_STEP, GUIDED, TEST)

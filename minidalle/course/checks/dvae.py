@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from minidalle import dvae
-from minidalle.course.checks import Exercise, Mistake
+from minidalle.course.checks import Exercise, Mistake, hunt
 from minidalle.course.checks.transformer import between, of_section
 
 LESSON = "07_dvae"
@@ -957,4 +957,7 @@ PERPLEXITY = Exercise(
     ), "between 1 and K, and an unused code counts 0")
 
 
-EXERCISES = (KL, GUMBEL, STRAIGHT, NEAREST, PERPLEXITY)
+TEST = hunt(KL, "summed over the batch", "one number a place", "sign turned", "the entropy itself",
+    "log K once in place of N times", "ln N in place of ln K", "KL(uniform || q)", "bits",
+    "mean over the codes", "logarithm of a probability that is 0")
+EXERCISES = (KL, GUMBEL, STRAIGHT, NEAREST, PERPLEXITY, TEST)

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from minidalle import gan
-from minidalle.course.checks import Exercise, Mistake
+from minidalle.course.checks import Exercise, Mistake, hunt
 from minidalle.course.checks.transformer import between, of_section
 
 LESSON = "09_gan"
@@ -2003,4 +2003,8 @@ MATCHING_AWARE = Exercise(
     ), "right pairs up, painted pictures and wrong captions down", learns=True)
 
 
-EXERCISES = (BEST_CRITIC, NON_SATURATING, MODES, R1, WRONG_CAPTIONS, MATCHING_AWARE, RELATIVISTIC)
+TEST = hunt(MODES, "more than least", "nearer than radius", "no radius", "the last centre left out",
+    "one sample is enough", "20 in place of least", "the root forgotten", "the largest difference",
+    "samples counted", "modes that are lost")
+EXERCISES = (
+    BEST_CRITIC, NON_SATURATING, MODES, R1, WRONG_CAPTIONS, MATCHING_AWARE, RELATIVISTIC, TEST)

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from minidalle.course.checks import Exercise, Mistake
+from minidalle.course.checks import Exercise, Mistake, hunt
 from minidalle.course.checks.dvae import uniform
 from minidalle.course.checks.transformer import between, of_section
 from minidalle.diffusion import clip_dynamic, clip_static, mix
@@ -1763,4 +1763,7 @@ TOLD = Exercise(
     ), "both pictures place by place, and text with the level")
 
 
-EXERCISES = (HIDE, LOSS, POOLED, GUESS, THRESHOLD, AUGMENT, TOLD)
+TEST = hunt(THRESHOLD, "a static threshold", "divided and not cut", "cut and not divided",
+    "s below 1", "without absolute values", "one s for the whole batch", "one s for each channel",
+    "the largest value", "the percentile from the other end", "cut above alone")
+EXERCISES = (HIDE, LOSS, POOLED, GUESS, THRESHOLD, AUGMENT, TOLD, TEST)

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from minidalle.course.checks import Exercise, Mistake
+from minidalle.course.checks import Exercise, Mistake, hunt
 from minidalle.course.checks.diffusion import in_section
 from minidalle.course.checks.transformer import between
 from minidalle.diffusion import cosine_schedule, mix
@@ -1399,4 +1399,8 @@ NOISY_START = Exercise(
     ), "as noisy as the step that the strength says")
 
 
-EXERCISES = (ENCODE, MULTIPLY_ADDS, WORD_MAPS, DROPPED, GUIDED, NOISY_START)
+TEST = hunt(GUIDED, "added in place of replacing", "subtracted beside none",
+    "the negative caption ignored", "none in the difference", "scale counted from 0",
+    "turned round", "the difference alone", "scale on one answer only", "scale squared",
+    "the answer clamped")
+EXERCISES = (ENCODE, MULTIPLY_ADDS, WORD_MAPS, DROPPED, GUIDED, NOISY_START, TEST)

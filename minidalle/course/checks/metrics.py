@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 from torch.nn.functional import cosine_similarity
 
 from minidalle import metrics
-from minidalle.course.checks import Exercise, Mistake
+from minidalle.course.checks import Exercise, Mistake, hunt
 from minidalle.course.checks.transformer import between, of_section
 
 LESSON = "05_metrics"
@@ -914,4 +914,8 @@ ACCURACY = Exercise(
     ), "each share, and pictures right in everything")
 
 
-EXERCISES = (COVARIANCE, FRECHET, PRECISION, ACCURACY)
+TEST = hunt(FRECHET, "entry by entry multiplied", "the mean of the roots", "the traces forgotten",
+    "nothing left of the mixed term", "one trace forgotten", "the square root element by element",
+    "the root forgotten", "once in place of twice", "the distance of the means not squared",
+    "the means forgotten")
+EXERCISES = (COVARIANCE, FRECHET, PRECISION, ACCURACY, TEST)

@@ -12,7 +12,7 @@ from torch import Generator, Tensor
 
 from minidalle import ar_prior, prior
 from minidalle.clip import unit
-from minidalle.course.checks import Exercise, Mistake
+from minidalle.course.checks import Exercise, Mistake, hunt
 from minidalle.course.checks.diffusion import in_section
 from minidalle.course.checks.transformer import between
 
@@ -1097,4 +1097,7 @@ QUANTISE = Exercise(
     ), "K equal buckets an axis, and the nearest one outside")
 
 
-EXERCISES = (GAP, VARIANCE, BETTER, RECONSTRUCT, QUANTISE)
+TEST = hunt(QUANTISE, "rounded", "rounded up", "an edge counted to the bucket below",
+    "K - 1 buckets", "not clamped", "clamped at K", "counted from 1", "one range for all axes",
+    "low not taken away", "0 for all that lies outside")
+EXERCISES = (GAP, VARIANCE, BETTER, RECONSTRUCT, QUANTISE, TEST)

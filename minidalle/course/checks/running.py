@@ -7,6 +7,7 @@ idea        Nothing that a student writes may take the notebook down, and nothin
 left out    a sandbox. The function runs in this process and may do what the process may: whoever
             grades strangers gives them a process and a machine of their own.
 """
+import ctypes
 import functools
 import inspect
 import signal
@@ -21,10 +22,11 @@ import minidalle
 from minidalle.course.checks.answers import frozen
 
 AGAIN = 0.1                    # seconds from one alarm to the next, if the first was swallowed
+PATIENCE = 5                   # alarms for a thread that swallows them
 LONG = 160                     # letters of what an error says
 FRAMES = 4                     # of a traceback; a recursion without an end has a thousand
-# none; no function; it takes others; too slow; not the student's own
-REASONS = ("", "type", "arguments", "timeout", "imported")
+# none; no function; it takes others; too slow; not the student's own; a test that calls the answer
+REASONS = ("", "type", "arguments", "timeout", "imported", "answer")
 HERE = str(Path(minidalle.__file__).parent)
 LIBRARIES = tuple(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib"))
 
@@ -69,14 +71,16 @@ class Reply:
     lines: tuple[str, ...] = ()     # where it was stopped
 
 
-def ask(function: Callable, calls: Sequence[tuple], seconds: float) -> Reply:
-    """What comes of calling the function with each tuple of arguments."""
+def ask(function: Callable, calls: Sequence[tuple], seconds: float,
+        limit: Callable | None = None) -> Reply:
+    """What comes of calling the function with each tuple of arguments. The limit is by_alarm
+    where that is possible; by_thread also ends the wait for what will not be stopped."""
     if not callable(function):
         return Reply(reason="type")
     if takes := misfit(function, calls[0]):
         return Reply(reason="arguments", text=takes)
     try:
-        return Reply(tuple(outcomes(function, calls, seconds)))
+        return Reply(tuple(outcomes(function, calls, seconds, limit)))
     except TimeUp as error:
         return Reply((), "timeout", str(error), tuple(their_lines(error)))
 
@@ -102,10 +106,11 @@ def misfit(function: Callable, args: tuple) -> str | None:
     return None
 
 
-def outcomes(function: Callable, calls: Sequence[tuple], seconds: float) -> list[Outcome]:
+def outcomes(function: Callable, calls: Sequence[tuple], seconds: float,
+             limit: Callable | None = None) -> list[Outcome]:
     """One Outcome for each tuple of arguments; TimeUp if all together take longer."""
     main = threading.current_thread() is threading.main_thread()
-    limit = by_alarm if main and hasattr(signal, "setitimer") else by_thread
+    limit = limit or (by_alarm if main and hasattr(signal, "setitimer") else by_thread)
     return limit(lambda: [call(function, args) for args in calls], seconds)
 
 
@@ -144,14 +149,29 @@ def by_alarm(work: Callable, seconds: float):
 
 
 def by_thread(work: Callable, seconds: float):
-    """work() in a thread of its own, given up on when time is up: Windows, or another thread."""
-    done = []
-    worker = threading.Thread(target=lambda: done.append(work()), daemon=True)
-    worker.start()
-    worker.join(seconds)
-    if not done:
-        raise TimeUp("It still runs in the background until you restart the kernel")
-    return done[0]
+    """work() in a thread of its own, stopped when time is up, or given up on if it does not let
+    itself be stopped: Windows, another thread, and what must not hold up a notebook."""
+    done, stopped = [], []
+
+    def worker():
+        try:
+            done.append(work())
+        except TimeUp as error:
+            stopped.append(error)
+
+    thread = threading.Thread(target=worker, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    for _ in range(PATIENCE):
+        if thread.is_alive():                  # it may swallow the first, as an alarm
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident),
+                                                       ctypes.py_object(TimeUp))
+            thread.join(AGAIN)
+    if done:
+        return done[0]
+    if stopped:
+        raise TimeUp("It was stopped").with_traceback(stopped[0].__traceback__)
+    raise TimeUp("It still runs in the background until you restart the kernel")
 
 
 def their_lines(error: BaseException) -> list[str]:

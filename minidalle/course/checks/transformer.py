@@ -10,7 +10,7 @@ from dataclasses import replace
 import torch
 from torch import Generator, Tensor
 
-from minidalle.course.checks import Exercise, Mistake
+from minidalle.course.checks import Exercise, Mistake, hunt
 from minidalle.transformer import KeysValues, attention, causal_mask
 
 LESSON = "03_transformer"
@@ -550,4 +550,7 @@ CACHED = Exercise(
     ), "appended and seen as in one pass over the whole text")
 
 
-EXERCISES = (SOFTMAX, ATTENTION, CAUSAL, MASKED, SPLIT, CACHED)
+TEST = hunt(CACHED, "positions counted from 0", "new positions see ahead", "cache overwritten",
+    "new keys in front", "new keys not seen", "only the new keys seen", "longer cache not returned",
+    "values appended with k", "keys and values exchanged", "not divided by sqrt(d)")
+EXERCISES = (SOFTMAX, ATTENTION, CAUSAL, MASKED, SPLIT, CACHED, TEST)

@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 
 from minidalle import manipulate
 from minidalle.clip import unit
-from minidalle.course.checks import Exercise, Mistake
+from minidalle.course.checks import Exercise, Mistake, hunt
 from minidalle.course.checks.transformer import between
 from minidalle.diffusion import mix
 
@@ -666,4 +666,8 @@ SMALL_MASK = Exercise(
     ), "drawn where any pixel of the block is")
 
 
-EXERCISES = (SLERP, DIRECTION, KEEP_KNOWN, FLIP_SHARE, SMALL_MASK)
+TEST = hunt(SLERP, "a straight line", "a straight line, then normalised", "t reversed",
+    "the cosine used as the angle", "not divided by the sine", "b not at right angles",
+    "one t for the whole batch", "nan where a equals b", "zeros where a equals b",
+    "obtuse angles taken for right ones")
+EXERCISES = (SLERP, DIRECTION, KEEP_KNOWN, FLIP_SHARE, SMALL_MASK, TEST)

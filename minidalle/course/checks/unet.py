@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from minidalle import unet
-from minidalle.course.checks import Exercise, Mistake
+from minidalle.course.checks import Exercise, Mistake, hunt
 from minidalle.course.checks.diffusion import in_section
 from minidalle.course.checks.transformer import between
 
@@ -1009,4 +1009,8 @@ MULTIPLY_ADDS = Exercise(
     tolerance=1e-12)           # less than one of a count; a mistake in floats may round otherwise
 
 
-EXERCISES = (TIME_FEATURES, MODULATE, JOIN, DROP_CONDITION, MULTIPLY_ADDS)
+TEST = hunt(DROP_CONDITION, "all dropped if one is", "all kept if one is",
+    "the first sample decides for all", "zeros in place of null", "keep turned round",
+    "as many rows, but the first ones", "null added", "dropped rows left out", "one number of null",
+    "zeros taken for dropped")
+EXERCISES = (TIME_FEATURES, MODULATE, JOIN, DROP_CONDITION, MULTIPLY_ADDS, TEST)

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from minidalle import vae
-from minidalle.course.checks import Exercise, Mistake
+from minidalle.course.checks import Exercise, Mistake, hunt
 from minidalle.course.checks.dvae import uniform
 from minidalle.course.checks.transformer import between, of_section
 
@@ -1720,4 +1720,8 @@ SCALE = Exercise(
     ), "one number, after which noise of variance one fits", tolerance=2e-5)
 
 
-EXERCISES = (EVIDENCE, KL, REPARAMETERISE, SCORE, LOSS, SCALE)
+TEST = hunt(KL, "summed over the batch", "mean over the latent", "sign turned",
+    "one half forgotten", "log-variance as the logarithm of the standard deviation",
+    "exp forgotten", "mean not squared", "1 forgotten", "the other KL",
+    "logarithm of a variance that is 0")
+EXERCISES = (EVIDENCE, KL, REPARAMETERISE, SCORE, LOSS, SCALE, TEST)

@@ -21,7 +21,7 @@ import styles_unclip
 import styles_unet
 import styles_vae
 import torch
-from asking import calls
+from asking import calls, written_test
 from torch import Tensor
 
 from minidalle.course import checks
@@ -33,11 +33,13 @@ from minidalle.metrics import frechet_distance
 from minidalle.tokenizer import Tokenizer
 from minidalle.transformer import MultiHeadAttention
 
-EXERCISES = checks.exercises()
+EXERCISES = tuple(one for one in checks.exercises() if isinstance(one, checks.Exercise))
 SEEDS = range(10)
 LESSONS = ("00_map", "01_data", "02_tokenizer", "03_transformer", "04_clip", "05_metrics",
            "06_vae", "07_dvae", "08_dalle", "09_gan", "10_diffusion", "11_unet", "12_prior",
            "13_unclip", "14_latent", "15_imagen")
+HUNTS = tuple(one for one in checks.exercises() if isinstance(one, checks.Hunt))
+each_hunt = pytest.mark.parametrize("one", HUNTS, ids=lambda one: one.name)
 each = pytest.mark.parametrize("exercise", EXERCISES, ids=lambda exercise: exercise.name)
 each_mistake = pytest.mark.parametrize(
     "exercise, mistake", [(one, mistake) for one in EXERCISES for mistake in one.mistakes],
@@ -996,3 +998,25 @@ def test_an_exercise_documents_the_arguments_that_it_hands_over(exercise):
     args = one_call(exercise)
     assert len(checks.names_of(exercise, args)) == len(args) and exercise.verified
     assert dataclasses.is_dataclass(exercise)
+
+
+# ---- tests that are written
+
+@each_hunt
+def test_the_test_in_the_lesson_catches_all_that_its_text_promises(one):
+    test = written_test(one.lesson)
+    for seed in range(5):
+        said = judge(one.name, test, seed)
+        assert said.passed, checks.shown(said, again=True)
+    assert len(one.mistakes) == 10 and one.points == 3
+
+
+@each_hunt
+def test_the_test_in_the_lesson_lets_the_answer_by_loops_through(one):
+    written_test(one.lesson)(OTHER_STYLE[one.exercise.name])
+
+
+def test_a_hunt_is_the_last_exercise_of_its_lesson():
+    for one in HUNTS:
+        bank = importlib.import_module(f"minidalle.course.checks.{one.name.partition('.')[0]}")
+        assert bank.EXERCISES[-1] is one
