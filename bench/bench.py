@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import asdict, replace
 from functools import partial
 from inspect import signature
@@ -22,6 +23,7 @@ from pathlib import Path
 
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from minidalle.clip import Clip
 from minidalle.dalle import DalleConfig
@@ -36,6 +38,7 @@ from minidalle.workshop.recipes import FITS, ROADS, STAGES, Workshop
 
 ROAD_PARTS = {f"road-{model}" if i else "road": model for i, model in enumerate(ROADS)}
 PARTS = ("tokenizer", "data", *STAGES, *ROAD_PARTS)
+LADDERS = {f"ladder-{stage}": stage for stage in ("decoder", "dalle")}     # only where asked for
 SETTINGS = ("width", "depth", "heads", "patch", "codes", "grid")
 NUMBERS = {
     "batch": "of a training step", "size": "of the large picture; the small one has half",
@@ -44,6 +47,7 @@ NUMBERS = {
     "samples": "drawn at once (default 64)", "repeats": "timings for a median (default 5)"}
 HELP = f"""parts: {", ".join(PARTS)}
 (a road is from caption to picture: that of {", that of ".join(r.idea for r in ROADS.values())})
+and, only where named: {", ".join(LADDERS)}
 
 examples:
   make bench                              every part as the demo builds it
@@ -51,6 +55,7 @@ examples:
   make bench ARGS="--only prior --width 256 --depth 6 --heads 8 --batch 64"
   make bench ARGS="--only dalle --width 256 --depth 6 --heads 8 --codes 1024 --grid 8
                    --samples 16 --batch 16 --threads 1"
+  make bench ARGS="--only ladder-decoder,ladder-dalle --threads 1"
   make -s bench > speed.jsonl             the lines alone, without make's own
 
 Seconds are medians after one run to warm up; X_in_matmuls is X_seconds divided by the seconds of
@@ -60,7 +65,13 @@ of one. Peak memory is that of the process, Python and torch included (they alon
 memory_at_start_bytes), and only grows. On a GPU, gpu_peak_memory_bytes is what its tensors took at
 most. For dalle, whose codes are random here, textbook_multiply_adds is what a training step takes
 by the book (three forward passes: each weight once a place, the head over words and codes alike,
-attention over all places), and textbook_seconds the time of as many in that multiplication."""
+attention over all places), and textbook_seconds the time of as many in that multiplication.
+
+A ladder is the training step of one stage, made faster rung by rung, each on top of those before
+it: float32 and plain memory; channels_last, pixels side by side; bf16, half as many bytes; fused,
+the optimizer in one kernel; compiled, by torch.compile; graphs, launched as one on a GPU. gain is
+the seconds of the rung before, divided by its own; mfu is the share of the machine that is used:
+multiply-adds as counted, a second, over those of the largest multiplication in that precision."""
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -76,8 +87,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.set_defaults(samples=64, repeats=5)
     args = parser.parse_args(arguments)
     for part in args.only.split(","):
-        if part not in PARTS:
-            parser.error(f"there is no part {part!r}; choose from {', '.join(PARTS)}")
+        if part not in (*PARTS, *LADDERS):
+            parser.error(f"there is no part {part!r}; choose from "
+                         f"{', '.join((*PARTS, *LADDERS))}")
     for name in NUMBERS:
         if getattr(args, name) is not None and getattr(args, name) < 1:
             parser.error(f"--{name} is {getattr(args, name)}; give a number from 1 up")
@@ -95,7 +107,7 @@ class Untrained(Workshop):
 
     def dvae(self) -> nn.Module:
         """For the part dalle no real one: speed does not depend on which codes are written."""
-        if self.args.inside != "dalle":
+        if LADDERS.get(self.args.inside, self.args.inside) != "dalle":
             return super().dvae()
         asked = {name: getattr(self.args, name) for name in ("codes", "grid")}
         return RandomCodes(DvaeConfig(**{name: n for name, n in asked.items() if n}))
@@ -259,6 +271,58 @@ def road(args, device, timed: Callable) -> dict:
             "target": "64 samples of 32 x 32: sample_seconds <= 10 on two cores"}
 
 
+# ---- the ladder: one step, made faster rung by rung ----
+
+def ladder(args, device, timed: Callable) -> dict:
+    stage = LADDERS[args.inside]
+    shop, n, g = Untrained(args), args.batch or FITS[stage].batch, seeded(0, device)
+    model = getattr(shop, stage)()
+    batch, line = shop.batches[stage](n, g), {**describe(model), "batch": n, "rungs": []}
+    line["multiply_adds"] = counted(model, batch, g)
+    peaks = {dtype: peak(device, dtype, timed) for dtype in (torch.float32, torch.bfloat16)}
+    for i, name in enumerate(RUNGS if device.type == "cuda" else RUNGS[:-1]):
+        seconds = timed(rung(deepcopy(model).train(), batch, g, RUNGS[:i + 1]))
+        fastest = peaks[torch.bfloat16 if "bf16" in RUNGS[:i + 1] else torch.float32]
+        before = line["rungs"][-1]["seconds"] if line["rungs"] else seconds
+        line["rungs"].append({"name": name, "seconds": seconds, "gain": before / seconds,
+                              "mfu": line["multiply_adds"] / seconds / fastest})
+    return line
+
+
+RUNGS = ("float32", "channels_last", "bf16", "fused", "compiled", "graphs")
+
+
+def rung(model: nn.Module, batch, g, on: tuple[str, ...]) -> Callable[[], object]:
+    """A training step with all of these switched on; its optimizer is AdamW, which can be fused."""
+    form = torch.channels_last if "channels_last" in on else torch.contiguous_format
+    device, fused = next(model.parameters()).device, "fused" in on
+    model.to(memory_format=form)
+    if "compiled" in on:
+        model.compile(mode="reduce-overhead" if "graphs" in on else None)
+    steppers = [torch.optim.AdamW(model.parameters(), 1e-6, fused=fused, foreach=not fused)]
+
+    def step():
+        with torch.autocast(device.type, torch.bfloat16, enabled="bf16" in on):
+            loss = model.loss(batch, g)
+        descend(loss, model, steppers, lr=1e-6, clip=1.0)
+    return step
+
+
+def counted(model: nn.Module, batch, g) -> int:
+    """Multiply-adds of a training step, counted operation by operation, there and back."""
+    copy = deepcopy(model).train().requires_grad_()
+    with FlopCounterMode(display=False) as counter:
+        copy.loss(batch, g).backward()
+    return counter.get_total_flops() // 2
+
+
+def peak(device: torch.device, dtype: torch.dtype, timed: Callable) -> float:
+    """Multiply-adds a second of a multiplication that is large for this device."""
+    side = 8192 if device.type == "cuda" else 1024
+    square = torch.randn(side, side, device=device, dtype=dtype)
+    return side ** 3 / timed(lambda: square @ square)
+
+
 # ---- one process a part ---------------------------------------------------------------------
 
 def median_seconds(work: Callable[[], object], repeats: int, device: torch.device) -> float:
@@ -283,7 +347,8 @@ def measure(args: argparse.Namespace) -> dict:
         return about | {"matmul_seconds": matmul, "matmul_gflops": 2 * 1024 ** 3 / matmul / 1e9,
                         "machine": machine(device)}
     part = {"tokenizer": tokenizer, "data": data,
-            **dict.fromkeys(ROAD_PARTS, road)}.get(args.inside, stage)
+            **dict.fromkeys(ROAD_PARTS, road),
+            **dict.fromkeys(LADDERS, ladder)}.get(args.inside, stage)
     line = part(args, device, partial(median_seconds, repeats=args.repeats, device=device))
     line |= {name.replace("seconds", "in_matmuls"): value / matmul
              for name, value in line.items() if name.endswith("_seconds")}

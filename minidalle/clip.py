@@ -7,7 +7,7 @@ idea        Two towers, one for pictures and one for captions, end in vectors of
             pairs of a batch apart is what the vectors must hold.
 equation    loss = (H(rows) + H(columns)) / 2,  logits = exp(s) I T^t,  H the cross entropy
 paper       Radford et al. 2021, arXiv:2103.00020, section 2.3 and figure 3
-left out    augmentation, gathering the batch over several GPUs
+left out    augmentation
 """
 import math
 from dataclasses import dataclass
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor, nn
 
+from minidalle.parallel import gathered
 from minidalle.transformer import Transformer, TransformerConfig
 
 ROUNDING = 1e-6                # of a dot product of two vectors of length one, in float32
@@ -102,6 +103,8 @@ class VisionTransformer(nn.Module):
 class Clip(nn.Module):
     """The two towers and their temperature. Any image tower (B, 3, H, W) -> (B, E) will do."""
 
+    whole_batch = "the loss of CLIP compares each picture with every caption of the batch"
+
     def __init__(self, config: ClipConfig, image_tower: nn.Module):
         super().__init__()
         self.config = config
@@ -118,15 +121,20 @@ class Clip(nn.Module):
         return unit(self.text_tower(ids))
 
     def forward(self, images: Tensor, ids: Tensor) -> Tensor:
-        """Logits (images, captions): scaled dot products, the scale at most 100 (section 2.5)."""
+        """Logits (images, captions): see `compare`."""
+        return self.compare(self.encode_image(images), self.encode_text(ids))
+
+    def compare(self, images: Tensor, texts: Tensor) -> Tensor:
+        """Scaled dot products of vectors (B, E), the scale at most 100 (section 2.5)."""
         with torch.no_grad():  # subtle: clamp(log_scale) would give it the gradient 0 up there
             self.log_scale.clamp_(max=math.log(100))
-        return self.log_scale.exp() * self.encode_image(images) @ self.encode_text(ids).mT
+        return self.log_scale.exp() * images @ texts.mT
 
     def loss(self, batch: tuple[Tensor, Tensor], generator: Generator | None = None) -> Tensor:
-        """batch = images (B, 3, H, W), ids (B, T)."""
+        """batch = images (B, 3, H, W), ids (B, T); of several processes, over the rows of all."""
         images, ids = batch
-        return contrastive_loss(self(images, ids).float(), repeats(ids))
+        images, texts = gathered(self.encode_image(images)), gathered(self.encode_text(ids))
+        return contrastive_loss(self.compare(images, texts).float(), repeats(gathered(ids)))
 
 
 def unit(x: Tensor) -> Tensor:

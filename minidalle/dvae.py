@@ -24,6 +24,8 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
+from minidalle.parallel import mean_of_all, processes
+
 
 @dataclass(frozen=True)
 class CodecConfig:
@@ -143,6 +145,7 @@ class Codec(nn.Module):
     """What both have in common: the networks, the codebook, `decode`, and an eye on the codes."""
 
     cure: str                  # of a collapsed codebook: which settings to change
+    whole_batch = "the codebook counts its codes over a whole batch, and its clock counts batches"
 
     def __init__(self, config: CodecConfig, channels: int, likelihood: Likelihood):
         super().__init__()
@@ -180,7 +183,7 @@ class Codec(nn.Module):
         """Let the clock tick and keep a moving average of how often each code is chosen."""
         self.clock += 1
         share = codes.flatten().bincount(minlength=self.config.codes) / codes.numel()
-        self.usage.lerp_(share, 0.05)
+        self.usage.lerp_(mean_of_all(share), 0.05)
 
     def watch(self) -> dict[str, float]:
         """For the log: codes in use (at least a tenth of a fair share), and the perplexity: as
@@ -227,7 +230,7 @@ def imbalance(log_q: Tensor) -> Tensor:
     that is used along the left edge alone tells the place. So this half may be asked for without
     asking the encoder to forget.
     """
-    mean = log_q.exp().mean(dim=(0, 1))                                     # (K,)
+    mean = mean_of_all(log_q.exp().mean(dim=(0, 1)))                        # (K,)
     return math.log(len(mean)) - torch.special.entr(mean).sum()
 
 
@@ -324,6 +327,9 @@ class VqVae(Codec):
         less than a tenth of a fair share; in the last two fifths of the training none. Each gets a
         fair share to begin with, at the cost of all, so that the shares still sum to 1."""
         step, K = int(self.clock), self.config.codes
+        if processes() > 1:    # each would move the codes onto its own rows
+            raise ValueError("the vector quantiser is not split among processes; leave torchrun "
+                             "out, or take the discrete VAE")
         if step % self.config.revive or step > 0.6 * self.config.steps:
             return
         dead = self.usage < 0.1 / K if step else torch.ones_like(self.usage, dtype=torch.bool)

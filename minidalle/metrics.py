@@ -42,6 +42,8 @@ def conv_block(channels_in: int, channels_out: int, stride: int) -> nn.Sequentia
 class Judge(nn.Module):
     """Reads every factor of a picture: images (B, 3, H, W) -> one tensor of logits a factor."""
 
+    whole_batch = "the judge's batch norm needs a whole batch"
+
     def __init__(self, config: JudgeConfig):
         super().__init__()
         if len(config.factors) != len(config.names) or config.size % 8:

@@ -10,7 +10,7 @@ idea        The gradient of a layer is nearly flat: a few directions have most o
 equation    M <- mu M + (1 - mu) G;  W <- W - lr 0.2 sqrt(max(m, n)) orthogonal(mu M + (1 - mu) G)
 paper       Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks"; the
             factor, with which one lr serves AdamW as well: Liu et al. 2025, arXiv:2502.16982
-left out    several GPUs, bfloat16
+left out    its work shared among several GPUs, which all do the same; bfloat16
 """
 import torch
 from torch import Tensor, nn

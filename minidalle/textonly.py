@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
+from minidalle.parallel import mean_of_all
 from minidalle.train import rand
 from minidalle.transformer import Transformer, TransformerConfig
 
@@ -65,6 +66,8 @@ def doubt(seen: Tensor, targets: Tensor, share: float, words: range,
 class TextEncoder(nn.Module):
     """ids (B, T) -> which word belongs at each place (B, T, V); on the way there, the states."""
 
+    whole_batch = "the loss of the text encoder is a mean over all the gaps of a batch"
+
     def __init__(self, config: TextConfig):
         super().__init__()
         self.config, self.gap = config, config.vocab           # one id more than the tokenizer has
@@ -97,4 +100,4 @@ class TextEncoder(nn.Module):
         logits = self.guess(self.states(seen)[hidden])                      # (n, V)
         # subtle: the mean over none, of a small batch in which no word is hidden, would be nan
         loss = F.cross_entropy(logits.float(), targets[hidden], reduction="sum")
-        return loss / hidden.sum().clamp(min=1)
+        return loss / mean_of_all(hidden.sum()).clamp(min=1)

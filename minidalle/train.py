@@ -10,7 +10,7 @@ idea        Draw a batch, compute the loss, go downhill, look. Around these four
 equation    theta <- theta - lr * step(grad);    average <- decay * average + (1 - decay) theta
 paper       AdamW: Loshchilov & Hutter 2019, arXiv:1711.05101; matrices: muon.py; the average: DDPM,
             appendix B
-left out    several GPUs, gradient accumulation
+left out    several processes, and batches in parts: parallel.py has what they add
 """
 import copy
 import math
@@ -41,9 +41,19 @@ from minidalle.checkpoint import (
     write_beside,
 )
 from minidalle.muon import Muon, matrices
+from minidalle.parallel import (
+    Split,
+    anyone,
+    as_the_first,
+    first,
+    mean_of_all,
+    processes,
+    recomputed,
+)
 
 BUDGETS = ("smoke", "cpu", "gpu")
 SAVE_EVERY = 60                # seconds: as much is lost, at most, when the power goes
+PATIENCE = 20                  # seconds for a step to finish, if others may wait for it in vain
 
 
 # ---- where and how much ---------------------------------------------------------------------
@@ -137,6 +147,8 @@ class FitConfig:
     decay: float = 0.999       # of the average of the weights; 0 keeps none
     weight_decay: float = 0.01
     muon: bool = False         # matrices by muon.py, and only the rest by AdamW
+    micro: int = 1             # parts of a batch, one after another: less memory, the same step
+    recompute: bool = False    # forget what happens in blocks, and compute it again on the way back
 
 
 def learning_rate(step: int, config: FitConfig) -> float:
@@ -170,12 +182,20 @@ def fit(model: nn.Module, make_batch: Callable[[int, Generator], object], config
     config = replace(config, **plain(asdict(config), "config"))
     generator, steppers = seeded(seed, device), optimizers(model, config)
     run = Run(model, steppers, generator, settings)
-    for lr in run.rates(config, path):
-        batch = make_batch(config.batch, generator)
-        with autocast(device):
-            run.loss = model.loss(batch, generator)
-        descend(run.loss, model, steppers, lr, config.clip)
-        update_average(run.average, model, run.step, config.decay)
+    split = Split(model, config.batch, config.micro, generator)
+    with recomputed(model, config.recompute):
+        for lr in run.rates(config, path):
+            model.zero_grad(set_to_none=True)
+            for number in range(config.micro):         # the parts of this process's share
+                with split.part(number) as rows:
+                    batch = make_batch(rows, generator)
+                    with autocast(device):
+                        loss = split.loss(batch, generator) / config.micro
+                    go_back(loss)
+                run.loss = loss.detach() + (run.loss if number else 0)
+            take_step(model, steppers, lr, config.clip)
+            if first():
+                update_average(run.average, model, run.step, config.decay)
     return model
 
 
@@ -191,10 +211,18 @@ def optimizers(model: nn.Module, config: FitConfig) -> list[torch.optim.Optimize
 def descend(loss: Tensor, model: nn.Module, steppers: list, lr: float, clip: float) -> None:
     """One step downhill, in which each weight is in the hands of one of these optimizers; a loss
     that is not finite ends the run before it spoils the weights."""
+    model.zero_grad(set_to_none=True)
+    go_back(loss)
+    take_step(model, steppers, lr, clip)
+
+
+def go_back(loss: Tensor) -> None:
     if not torch.isfinite(loss):
         raise FloatingPointError(f"the loss is {loss.item()}: lower the learning rate")
-    model.zero_grad(set_to_none=True)
     loss.backward()
+
+
+def take_step(model: nn.Module, steppers: list, lr: float, clip: float) -> None:
     nn.utils.clip_grad_norm_(model.parameters(), clip)
     for stepper in steppers:
         for group in stepper.param_groups:
@@ -208,11 +236,16 @@ def stop_between_steps():
     is with the signals of `kill` and of a terminal that is closed, unless they are ignored (nohup).
     """
     stopped = threading.Event()
+    # subtle: what waits on a GPU for a process that was killed would wait for ever
+    end = threading.Timer(PATIENCE, os._exit, (130,))
+    end.daemon = True
 
     def ask(signum, frame):
         if stopped.is_set():
             raise KeyboardInterrupt
         stopped.set()
+        if processes() > 1:
+            end.start()
 
     if threading.current_thread() is not threading.main_thread():
         yield stopped          # only the main thread may receive signals
@@ -226,6 +259,7 @@ def stop_between_steps():
     try:
         yield stopped
     finally:
+        end.cancel()
         for name, does in before.items():
             signal.signal(name, does)
 
@@ -267,7 +301,7 @@ def progress(total: int, label: str, start: int = 0) -> tqdm:
     notebook it stands among the other output: there stderr looks like an error."""
     notebook = type(sys.stdout).__module__.startswith("ipykernel")
     file = sys.stdout if notebook else sys.stderr
-    quiet = file is None or file.closed or os.environ.get("MINIDALLE_QUIET") == "1"
+    quiet = file is None or file.closed or os.environ.get("MINIDALLE_QUIET") == "1" or not first()
     calm = 0.2 if notebook or not quiet and file.isatty() else 15
     return tqdm(total=total, desc=label, initial=start, disable=quiet, mininterval=calm,
                 ncols=88, file=None if quiet else Lasting(file))
@@ -288,29 +322,32 @@ class Run:
     def rates(self, config: FitConfig, path: Path | None) -> Iterator[float]:
         """The learning rate of each step that is left: what stands around the steps of every loop.
         Whoever takes one makes a step, and leaves its loss in `loss`. The run is logged and saved
-        in between, and at the end the model gets the averaged weights."""
-        with alone(path) if path else nullcontext(), stop_between_steps() as stopped:
+        in between, and at the end the model gets the averaged weights. Of several processes the
+        first one writes, and all stop when one is asked to."""
+        with alone(path) if path and first() else nullcontext(), stop_between_steps() as stopped:
             name = path.stem if path else type(self.model).__name__
             if path is not None:
                 self.prepare(path, config.steps)
             with progress(config.steps, name, self.step) as bar:
                 self.model.train()
-                while self.step < config.steps and not stopped.is_set():
+                while self.step < config.steps and not anyone(stopped.is_set()):
                     lr = learning_rate(self.step, config)
                     yield lr
                     self.step += 1
                     if self.step % self.log_every == 0 or self.step == config.steps:
-                        self.note(self.loss.item(), lr, bar)
+                        self.note(mean_of_all(self.loss).item(), lr, bar)
                     if path is not None and self.step < config.steps and self.due():
                         self.save(path)
                     bar.update()
             self.model.eval()
-            if path is not None:
+            if path is not None and first():
                 self.save(path, finished=self.step == config.steps)
                 write_beside(path, self.state(finished=True))
-        if stopped.is_set():
+            stop = anyone(stopped.is_set())
+        if stop:
             raise KeyboardInterrupt(f"stopped at step {self.step} of {config.steps}")
         self.model.load_state_dict(self.average.state_dict())
+        as_the_first(self.model)
 
     def seconds(self) -> float:
         """Seconds of training so far, those before an interruption included."""
@@ -340,7 +377,7 @@ class Run:
 
     def due(self) -> bool:
         """Is it time to save?"""
-        return time.perf_counter() - self.saved > SAVE_EVERY
+        return first() and time.perf_counter() - self.saved > SAVE_EVERY
 
     def save(self, path: Path, finished: bool = False) -> None:
         save_state(path, self.state(finished))
@@ -349,10 +386,11 @@ class Run:
     def prepare(self, path: Path, steps: int) -> None:
         """Take up a run where its checkpoint left it, and find out now, not after the training,
         whether what comes of it can be kept."""
-        sweep(path)
+        if first():
+            sweep(path)
         if path.exists():
             self.resume(path, steps)
-        if self.step < steps:
+        if self.step < steps and first():
             save_state(path, self.state(finished=False), keep=False)
 
     def resume(self, path: Path, steps: int) -> None:

@@ -22,6 +22,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from minidalle.dvae import decoder, encoder, widths
+from minidalle.parallel import gathered
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,8 @@ class Vae(nn.Module):
     """`scale` is 1 / standard deviation of the means over the training pictures. The training keeps
     it itself, as batch norm does: a moving average, in the checkpoint; `fit_scale` measures it."""
 
+    whole_batch = "the VAE measures its scale over a whole batch"
+
     def __init__(self, config: VaeConfig):
         super().__init__()
         check_config(config)
@@ -129,7 +132,7 @@ class Vae(nn.Module):
         """-ln p(x | z) at one draw, and the KL: each (B,), in nats per picture."""
         painted, mean, log_variance = self(images, generator)
         if self.training:
-            self.scale.lerp_(spread(mean), 0.05)
+            self.scale.lerp_(spread(gathered(mean.detach())), 0.05)
         nll = gaussian_nll(painted, images, self.config.sigma)              # (B, 3, H, W)
         return nll.sum(dim=(1, 2, 3)), kl(mean, log_variance)
 

@@ -81,3 +81,21 @@ def test_a_part_that_does_not_exist_is_told_with_those_that_do(capsys):
     with pytest.raises(SystemExit):
         bench.parse(["--only", "nothing"])
     assert "no part 'nothing'; choose from tokenizer" in capsys.readouterr().err
+
+
+def test_the_count_of_a_step_is_that_of_a_linear_layer_by_hand():
+    """(5, 3) @ (3, 7): 105 forward, and as many back for the weights; the batch has no gradient."""
+    class Lone(torch.nn.Linear):
+        def loss(self, batch, generator):
+            return self(batch).sum()
+    assert bench.counted(Lone(3, 7), torch.ones(5, 3), None) == 2 * 5 * 3 * 7
+
+
+def test_a_ladder_times_each_rung_on_top_of_those_before_it(monkeypatch):
+    """Without the compiler, which takes half a minute."""
+    monkeypatch.setattr(bench, "RUNGS", ("float32", "channels_last", "bf16", "fused", "graphs"))
+    got = line("ladder-dalle", *"--width 32 --depth 1 --heads 1 --batch 2".split())
+    assert [rung["name"] for rung in got["rungs"]] == ["float32", "channels_last", "bf16", "fused"]
+    one, two = got["rungs"][:2]
+    assert one["gain"] == 1 and two["gain"] == pytest.approx(one["seconds"] / two["seconds"])
+    assert 0 < got["multiply_adds"] < 1e9 and all(0 < rung["mfu"] < 1 for rung in got["rungs"])

@@ -8,13 +8,15 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
+from minidalle import parallel
 from minidalle.data import plain_text, split_words
 from minidalle.download import checkout
-from minidalle.train import choose_budget, choose_device
+from minidalle.train import SAVE_EVERY, choose_budget, choose_device
 from minidalle.workshop.looking import hidden
 from minidalle.workshop.options import parser
 from minidalle.workshop.recipes import ROADS, STAGES, Workshop
@@ -44,6 +46,9 @@ def run_demo(args, workshop, picture: Path) -> None:
     from minidalle.workshop.demo import demo, table
 
     check_writable(picture.with_suffix(".json"))
+    workshop.make(("judge", *ROADS[args.model].stages))
+    if not parallel.first():                   # what follows is for one process
+        return
     print(table(demo(workshop, args.model, picture)))
     print(f"picture: {picture}\nfigures: {picture.with_suffix('.json')}")
     if checkout() is None:
@@ -421,21 +426,45 @@ def main(arguments: list[str] | None = None, others: dict[str, Callable] = Mappi
         line.print_help()
         return 0
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), of_several(args):
             warnings.showwarning = lambda message, *rest: print(f"note: {message}", file=sys.stderr)
             return {"speedrun": run_speedrun, **others}.get(args.command, run)(args) or 0
     except (ValueError, OSError, FloatingPointError) as error:
-        print(f"minidalle: {printable(error)}", file=sys.stderr)
-        return 2
+        return end(2, printable(error))
     except KeyboardInterrupt as stop:
-        print(f"minidalle: {str(stop) or 'stopped'}; the same command goes on from here",
-              file=sys.stderr)
-        return 130
+        return end(130, f"{str(stop) or 'stopped'}; the same command goes on from here")
+    except RuntimeError as error:
+        if not parallel.lost(error):
+            raise
+        return end(3, "another process of this run is gone, so all end; the same command goes on "
+                      f"from what was saved last, at most {SAVE_EVERY} s before")
+
+
+def end(code: int, why: str) -> int:
+    """That exit code, and why, in one sentence; of several processes, one says it."""
+    if parallel.speaks():
+        print(f"minidalle: {why}", file=sys.stderr, flush=True)
+    return code
+
+
+@contextmanager
+def of_several(args):
+    """Inside, this process has met the others that torchrun has started, if any, and only the first
+    one is heard."""
+    if args.command not in TOGETHER and parallel.several():
+        raise ValueError(f"torchrun is for {' and '.join(TOGETHER)}; run {args.command} without it")
+    parallel.join()
+    with open(os.devnull, "w") as nowhere:
+        out = sys.stdout if parallel.first() else nowhere
+        err = sys.stderr if parallel.first() else nowhere
+        with redirect_stdout(out), redirect_stderr(err):
+            yield
 
 
 RUN = {"demo": run_demo, "compare": run_compare, "train": run_train, "draw": run_draw,
        "vary": run_vary, "blend": run_blend, "edit": run_edit, "inpaint": run_inpaint,
        "score": run_score}
+TOGETHER = ("train", "demo")           # what several processes do together, up to the drawing
 DRAWING = ("draw", "vary", "blend", "edit", "inpaint")         # the others' figures say it
 
 

@@ -38,6 +38,7 @@ from minidalle.imagen import (
 from minidalle.latent import Denoiser, LatentConfig, LatentRoad, listen
 from minidalle.metrics import Judge, JudgeConfig
 from minidalle.pairs import pairs
+from minidalle.parallel import first, wait
 from minidalle.prior import Prior, PriorConfig
 from minidalle.textonly import TextConfig, TextEncoder
 from minidalle.tokenizer import Tokenizer
@@ -89,6 +90,8 @@ SECONDS = {"judge": 20, "clip": 70, "prior": 35, "arprior": 60, "decoder": 150,
            "upsampler": 30, "dvae": 160, "dalle": 330, "vae": 100, "latent": 300, "gan": 120,
            "textmodel": 25, "imagen": 280, "superres": 110}
 STAGES = tuple(FITS)
+# settings of a training that came later: checkpoints from before have none, and were made so
+LATER = {"micro": 1, "recompute": False}
 WORLDS = {"drawn": drawn, "mnist": mnist, "cifar10": cifar10, "pairs": pairs}
 # handwriting and photos vary more than fonts; in pairs there is twice as much to see and to say
 STRETCH = {"drawn": 1, "mnist": 2, "cifar10": 2, "pairs": 2}
@@ -340,7 +343,8 @@ class Workshop:
         settings = {"stage": stage, "data": self.data, "seed": self.seed, "tokenizer": words,
                     **{f"taught_by_{name}": fingerprint(self.models[name]) for name in taught_by},
                     **asdict(config),
-                    **{f"fit_{name}": value for name, value in asdict(fits).items()}}
+                    **{f"fit_{name}": value for name, value in asdict(fits).items()
+                       if value != LATER.get(name)}}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)           # the first weights come from the seed too
             model = build().to(self.device)
@@ -374,10 +378,12 @@ def in_place_of(path: Path, settings: dict):
     except (ValueError, FileNotFoundError):
         with suppress(FileNotFoundError):
             new.unlink()
+    wait()                                     # or another process takes up what goes here
     try:
         yield new
-        for file in new.parent.glob(f"{path.stem}.*"):
+        for file in new.parent.glob(f"{path.stem}.*") if first() else ():
             os.replace(file, path.with_suffix(file.suffix))
+        wait()
     finally:
         with suppress(OSError):                # it stays where something waits in it
             new.parent.rmdir()
