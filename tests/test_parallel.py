@@ -139,7 +139,7 @@ def test_a_run_that_was_stopped_and_then_lost_a_process_ends_alone_with_the_same
     assert not kept["finished"] and held < kept["step"] < 60
 
     last = begin([*ONE, *TRAIN], folder)
-    said, _ = end(last, 60)
+    said, _ = end(last, 200)
     assert last.returncode == 0, said
     assert losses(folder) == pytest.approx(losses(whole), abs=2e-6) and len(losses(whole)) == 6
     assert not left_over(folder)
