@@ -229,6 +229,8 @@ def uses(stage: str, model: nn.Module, batch) -> dict[str, Callable[[], object]]
     if stage == "dalle":
         return {"sample": lambda: model.sample(batch[0]),
                 "guided_sample": lambda: model.sample(batch[0], guidance=2.0)}
+    if stage == "captioner":
+        return {"caption": lambda: model.caption(batch[1])}
     work = {
         "judge": lambda: model.read(batch[0]),
         "clip": lambda: (model.encode_image(batch[0]), model.encode_text(batch[1])),

@@ -14,6 +14,10 @@ The road of DALL-E writes the picture after the caption, in an alphabet of its o
     codes (B, N)        --dvae------->  images (B, 3, H, W) in [-1, 1]     dvae.py
     several of them     --clip------->  the one that fits the caption best
 
+and, trained in the other order too, says what it sees:
+
+    codes (B, N)        --captioner-->  ids (B, T)                         caption.py
+
 The road of Stable Diffusion draws something smaller than a picture, among the caption's words:
 
     ids (B, T)          --clip------->  states of all tokens (B, T, D)     clip.py

@@ -57,6 +57,7 @@ def test_the_weights_in_the_textbook_count_are_those_of_the_model():
 
 
 @pytest.mark.parametrize("part, uses", [("prior", ["sample"]), ("vae", ["encode", "decode"]),
+                                        ("captioner", ["caption"]),
                                         ("latent", ["sample"]), ("road-latent", []),
                                         ("gan", ["sample"]), ("road-gan", []),
                                         ("textmodel", []), ("imagen", ["sample"]),

@@ -1,5 +1,5 @@
 """The command line: python -m minidalle demo | compare | train | draw | vary | blend | edit |
-inpaint | score | speedrun; checks and grade belong to the course (course/commands.py)."""
+inpaint | caption | score | speedrun; checks and grade belong to the course (course/commands.py)."""
 import difflib
 import json
 import os
@@ -226,6 +226,36 @@ def run_inpaint(args, workshop, picture: Path) -> None:
     write_row(args, picture, [hole, *images], "after what is known")
 
 
+def run_caption(args, workshop, picture: Path) -> None:
+    """A line for each picture, with its name where there are several."""
+    import torch
+
+    from minidalle.caption import picture_to_caption
+    from minidalle.train import seeded
+    from minidalle.workshop.pictures import read_middle
+
+    images = torch.stack([read_middle(file, workshop.world.size) for file in args.files])
+    need_models(args, workshop, ("dvae", "dalle", "captioner"), "train", "captioner")
+    road = workshop.caption_road()             # one by one, so that none depends on its company
+    captions = [picture_to_caption(road, image, seeded(0))[0]
+                for image in images.to(workshop.device).split(1)]
+    for file, caption in zip(args.files, captions, strict=True):
+        print(f"{printable(file)}: " * (len(captions) > 1) + printable(caption))
+    for file, caption in zip(args.files, captions, strict=True):
+        if workshop.budget != "smoke" and not is_sentence(caption, workshop.world.grammar):
+            note(f"{short(caption, 60)!r} is no sentence of this world, so {file} may show "
+                 "something else")
+    if workshop.budget == "smoke":
+        note("smoke budget: nothing was learnt, so these words say nothing")
+
+
+def is_sentence(caption: str, grammar) -> bool:
+    try:
+        return bool(grammar.parse(caption))
+    except ValueError:
+        return False
+
+
 def given_pictures(args, workshop, picture: Path, *files: Path) -> list:
     """Square pictures as large as the models', each (3, H, W); never to be written over."""
     from minidalle.workshop.pictures import read_square
@@ -396,18 +426,20 @@ def check_kept(picture: Path, given: Path, what: str) -> None:
         raise ValueError(f"{picture} would be written over {what}; name another --out")
 
 
-def need_models(args, workshop, stages) -> None:
-    """Drawing and scoring need trained models, and train them only when asked to."""
+def need_models(args, workshop, stages, *making: str) -> None:
+    """Drawing and scoring need trained models, and train them only when asked to. What makes them
+    is the demo, or another command."""
     if args.train or args.fresh:
         return
     if missing := workshop.missing(stages):
-        raise ValueError(f"no trained {', '.join(missing)} in {workshop.folder}; run "
-                         f"'{demo_command(args, workshop)}' first, or add --train")
+        command = command_line(args, workshop, *making or ["demo"])
+        raise ValueError(f"no trained {', '.join(missing)} in {workshop.folder}; run '{command}' "
+                         "first, or add --train")
 
 
-def demo_command(args, workshop) -> str:
+def command_line(args, workshop, *command: str) -> str:
     """What to type so that the models are made which this command asked for."""
-    words = ["python", "-m", "minidalle", "demo"]
+    words = ["python", "-m", "minidalle", *command]
     for name, value, usual in (("--model", args.model, next(iter(ROADS))),
                                ("--data", args.data, "drawn"), ("--seed", args.train_seed, 0),
                                ("--budget", args.budget, None),
@@ -463,9 +495,10 @@ def of_several(args):
 
 RUN = {"demo": run_demo, "compare": run_compare, "train": run_train, "draw": run_draw,
        "vary": run_vary, "blend": run_blend, "edit": run_edit, "inpaint": run_inpaint,
-       "score": run_score}
+       "caption": run_caption, "score": run_score}
 TOGETHER = ("train", "demo")           # what several processes do together, up to the drawing
 DRAWING = ("draw", "vary", "blend", "edit", "inpaint")         # the others' figures say it
+SAYING = ("score", "caption")                                  # they write no picture
 
 
 def run(args) -> None:
@@ -477,10 +510,10 @@ def run(args) -> None:
     folder, picture = folder_and_picture(args.out, f"{name}.png")
     if args.out is None and budget == "smoke":                 # not over what shows something
         picture = folder / "smoke" / picture.name
-    if args.command in ("train", "score") and args.out == picture:
+    if args.command in ("train", *SAYING) and args.out == picture:
         raise ValueError(f"--out is {picture}, but {args.command} draws no picture; name the "
                          "folder of the models")
-    if args.command != "score":
+    if args.command not in SAYING:
         check_writable(picture)
     workshop = Workshop(args.data, args.train_seed, args.budget, folder, args.device, args.fresh)
     if args.command in ("demo", "compare", "train") or args.fresh or getattr(args, "train", False):

@@ -37,6 +37,7 @@ from minidalle.workshop.pictures import (
 from minidalle.workshop.recipes import ROADS, Workshop
 
 CHUNK = 250                    # pictures drawn at once: more saves no time on a CPU
+BOUND = ("left", "right", "both", "product", "swapped", "chance")      # of `binding`, in a table
 SAMPLES = {"smoke": 8, "cpu": 1000, "gpu": 1000}
 
 
@@ -63,9 +64,14 @@ def draw_many(workshop: Workshop, paint: Callable, captions: list[str], seed: in
     return torch.cat(parts)
 
 
-def measure(workshop: Workshop, paint: Callable, n: int, best_of: int = 1) -> dict:
-    """What the judge says of n pictures for each split, and CLIP. The captions and the real
-    pictures depend on n and the seed alone, so two painters get the same ones."""
+Look = Callable[[Tensor, Batch], dict]     # pictures of the captions of a batch -> what is seen
+
+
+def measure(workshop: Workshop, paint: Callable, n: int, best_of: int = 1,
+            also: Look = lambda images, batch: {}) -> dict:
+    """What the judge says of n pictures for each split, and CLIP; `also` looks at those of test
+    captions too. The captions and the real pictures depend on n and the seed alone, so two painters
+    get the same ones."""
     world, judge, clip = workshop.world, workshop.judge(), workshop.clip()
     generator = seeded(workshop.seed + 1, workshop.device)     # not the pictures of training
     real, more = (world.batch(n, "test", generator) for _ in range(2))
@@ -84,7 +90,7 @@ def measure(workshop: Workshop, paint: Callable, n: int, best_of: int = 1) -> di
             result |= {f"{name}_floor": value for name, value in floor.items()}
             ids = workshop.tokenizer.batch(batch.captions).to(workshop.device)
             result["clip_score"] = clip_score(clip.encode_image(images), clip.encode_text(ids))
-            result |= beside_real(workshop, images, batch)
+            result |= beside_real(workshop, images, batch) | also(images, batch)
     return result
 
 
@@ -111,14 +117,15 @@ def paper_error(images: Tensor, papers: Tensor) -> float:
     return 127.5 * (edge.median(dim=-1).values - palette[papers]).abs().mean().item()
 
 
-def score(workshop: Workshop, model: str, n: int | None = None) -> dict:
+def score(workshop: Workshop, model: str, n: int | None = None,
+          also: Look = lambda images, batch: {}) -> dict:
     """A road in numbers: the content of demo.json."""
     stages = ("judge", *ROADS[model].stages)
     workshop.make(stages)
     began = time.perf_counter()
     result = {"data": workshop.data, "model": model, "seed": workshop.seed,
               "budget": workshop.budget}
-    result |= measure(workshop, workshop.painter(model), n or SAMPLES[workshop.budget])
+    result |= measure(workshop, workshop.painter(model), n or SAMPLES[workshop.budget], also=also)
     result["seconds"] = with_total({stage: workshop.seconds[stage] for stage in stages}
                                    | {"score": time.perf_counter() - began})
     result["parameters"] = {stage: sum(p.numel() for p in workshop.models[stage].parameters())
@@ -165,10 +172,9 @@ def beside_lines(result: dict) -> list[str]:
 
 def bound_lines(binding: dict[str, dict[str, float]], names: dict[str, str]) -> list[str]:
     """Of a world with two digits a picture: whether each ink is at its own digit."""
-    heads = ("left", "right", "both", "product", "swapped", "chance")
     lines = [aligned(names[split], (f"{value:.3f}" for value in row.values()), 24)
              for split, row in binding.items()]
-    return [aligned("each digit in its ink", heads, 24), *lines] if lines else []
+    return [aligned("each digit in its ink", BOUND, 24), *lines] if lines else []
 
 
 def aligned(label: str, cells: Iterable[str], width: int) -> str:

@@ -21,13 +21,14 @@ EXAMPLES = """examples:
   python -m minidalle vary seven.png        other pictures of what is in this one
   python -m minidalle edit seven.png "a red seven on blue" "a red seven on pink"
   python -m minidalle inpaint seven.png "a red two on blue" --mask bottom
+  python -m minidalle caption seven.png     what a picture shows, in words
   python -m minidalle train dalle           train (or load) this stage and what it learns from
   python -m minidalle score                 measure what is trained
   python -m minidalle speedrun              train three seeds anew, against the clock
   python -m minidalle grade hw/03*.ipynb    what passes in these notebooks of students"""
 LARGEST = 2 ** 32 - 1          # seed
-JUDGE = ("The judge measures, and arprior is the other prior of DALL-E 2, which lesson 12 compares "
-         "with the first.")
+JUDGE = ("The judge measures; arprior is the other prior of DALL-E 2, which lesson 12 compares "
+         "with the first; captioner is DALL-E once more, which has learnt to say what it sees.")
 NOTES = """A run belongs to its data, budget and seed: its models lie in runs/DATA-BUDGET-SEED, each
 with a CSV log and a picture of its loss. A second run loads them; --fresh trains anew; Ctrl-C stops
 a training, and the same command takes it up again. What draws takes the models of seed 0, or those
@@ -80,13 +81,16 @@ def parser() -> argparse.ArgumentParser:
         add_models_of(change)
     for one in (draw, vary, blend, inpaint):
         add_noise(one)
+    caption = command("caption", "say in words what pictures show")
+    add_caption(caption)
+    add_models_of(caption)
     add_speedrun(commands)
     checks = commands.add_parser("checks", help="list the exercises of the lessons",
                                  description="List the exercises of the lessons, and the mistakes "
                                              "that each of them knows by name.")
     checks.add_argument("--json", action="store_true", help="as JSON, for programs")
     add_grading(commands)
-    for needy in (draw, score, *changing):
+    for needy in (draw, score, caption, *changing):
         needy.add_argument("--train", action="store_true", help="train first what is missing")
     return line
 
@@ -171,6 +175,11 @@ def add_inpaint(inpaint: argparse.ArgumentParser) -> None:
     inpaint.add_argument("--mask", required=True, metavar="|".join((*HALVES, "FILE")),
                          help=f"where to draw: {', '.join(HALVES)}, or a picture that is white "
                               "there and black where nothing may change")
+
+
+def add_caption(caption: argparse.ArgumentParser) -> None:
+    caption.add_argument("files", nargs="+", type=Path, metavar="FILE",
+                         help="a picture of any size; of one that is not square the middle is read")
 
 
 def add_page(change: argparse.ArgumentParser) -> None:

@@ -75,7 +75,20 @@ def read_square(path: Path, size: int) -> Tensor:
     if image.height != image.width:
         raise ValueError(f"{path} is {image.width} x {image.height} pixels; give a picture that is "
                          "as wide as high")
-    small = image.resize((size, size), Image.Resampling.BOX)
+    return middle(image, size)
+
+
+def read_middle(path: Path, size: int) -> Tensor:
+    """The middle square of a picture of any shape -> (3, size, size) in [-1, 1]."""
+    return middle(open_picture(path), size)
+
+
+def middle(image: Image.Image, size: int) -> Tensor:
+    """The largest square around the middle -> (3, size, size) in [-1, 1]."""
+    side = min(image.size)
+    left, top = (image.width - side) / 2, (image.height - side) / 2
+    part = (left, top, left + side, top + side)
+    small = image.resize((size, size), Image.Resampling.BOX, part)
     return torch.from_numpy(np.array(small)).permute(2, 0, 1) / 127.5 - 1
 
 

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from minidalle import dalle, gan, imagen, latent, unclip
 from minidalle.ar_prior import ArPrior, ArPriorConfig
+from minidalle.caption import TwoWay, TwoWayConfig
 from minidalle.checkpoint import fingerprint, load, read_checkpoint
 from minidalle.clip import Clip, ClipConfig, ConvTower
 from minidalle.dalle import Dalle, DalleConfig, DalleRoad
@@ -64,6 +65,7 @@ FITS = {                       # what two CPU cores need; the gpu budget takes l
     "upsampler": FitConfig(steps=300, batch=32, lr=3e-3, decay=0.99),
     "dvae": FitConfig(steps=1500, batch=64, lr=3e-3, decay=0.99, muon=True),
     "dalle": FitConfig(steps=1000, batch=64, lr=4e-3, decay=0.99, muon=True),
+    "captioner": FitConfig(steps=800, batch=64, lr=4e-3, decay=0.99, muon=True),
     "vae": FitConfig(steps=600, batch=64, lr=4e-3, decay=0.99, muon=True),
     "latent": FitConfig(steps=1000, batch=64, lr=4e-3, decay=0.995, muon=True),
     "gan": FitConfig(steps=1000, batch=64, lr=4e-3, decay=0.99, weight_decay=0.0),
@@ -79,6 +81,7 @@ PURPOSE = {
     "upsampler": "small picture -> large picture",
     "dvae": "picture <-> a grid of codes",
     "dalle": "caption -> codes, one after another",
+    "captioner": "codes -> caption, and still caption -> codes",
     "vae": "picture <-> a latent of a twelfth of its numbers",
     "latent": "words of a caption -> latent",
     "gan": "noise and text vector -> picture, against a critic",
@@ -87,8 +90,8 @@ PURPOSE = {
     "superres": "small picture and words -> large picture"}
 # on two CPU cores that know no bf16; those that do take a third to two thirds
 SECONDS = {"judge": 20, "clip": 70, "prior": 35, "arprior": 60, "decoder": 150,
-           "upsampler": 30, "dvae": 160, "dalle": 330, "vae": 100, "latent": 300, "gan": 120,
-           "textmodel": 25, "imagen": 280, "superres": 110}
+           "upsampler": 30, "dvae": 160, "dalle": 330, "captioner": 330, "vae": 100, "latent": 300,
+           "gan": 120, "textmodel": 25, "imagen": 280, "superres": 110}
 STAGES = tuple(FITS)
 # settings of a training that came later: checkpoints from before have none, and were made so
 LATER = {"micro": 1, "recompute": False}
@@ -137,6 +140,7 @@ class Workshop:
         self.tokenizer = Tokenizer.train(self.world.grammar.texts(), plain=True)
         self.models: dict[str, nn.Module] = {}
         self.seconds: dict[str, float] = {}
+        self.trainings: dict[str, tuple] = {}      # of a stage: its batches, its loop, its config
 
     def path(self, stage: str) -> Path:
         """Where the checkpoint of a stage lies."""
@@ -219,12 +223,15 @@ class Workshop:
         dvae, words = self.dvae(), self.tokenizer
         config = DalleConfig(words.vocab_size, words.context, dvae.config.codes, dvae.config.grid,
                              words.pad, width=128, depth=4, heads=4)    # minutes on two cores
+        return self._stage("dalle", config, lambda: Dalle(config), self._written, ("dvae",))
 
-        @torch.no_grad()
-        def batch(n, generator):
-            b = self.world.batch(n, "train", generator)
-            return self._ids(b.captions), dvae.encode(b.images)
-        return self._stage("dalle", config, lambda: Dalle(config), batch, ("dvae",))
+    def captioner(self) -> TwoWay:
+        """DALL-E once more, which learns the other order too and begins where DALL-E has ended; of
+        its own, so that drawing loses nothing by it."""
+        dalle = self.dalle()
+        config = TwoWayConfig(**asdict(dalle.config))
+        return self._stage("captioner", config, lambda: TwoWay(config), self._written,
+                           ("dvae", "dalle"), lambda model: model.begin_with(dalle))
 
     def vae(self) -> Vae:
         config = VaeConfig(self.world.size)
@@ -285,6 +292,10 @@ class Workshop:
         clip = self.clip() if ranked else None
         return DalleRoad(self.tokenizer, clip, self.dvae(), self.dalle())
 
+    def caption_road(self) -> DalleRoad:
+        """The road back, from picture to caption, for caption.py."""
+        return DalleRoad(self.tokenizer, None, self.dvae(), self.captioner())
+
     def latent_road(self) -> LatentRoad:
         """The road of Stable Diffusion, for latent.py."""
         return LatentRoad(self.tokenizer, self.clip(), self.vae(), self.latent())
@@ -316,6 +327,12 @@ class Workshop:
         b, clip = self.world.batch(n, "train", generator), self.clip()
         ids = self._ids(b.captions)
         return ids, clip.encode_text(ids), clip.encode_image(b.images)
+
+    @torch.no_grad()
+    def _written(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """A batch of those that read and write codes: ids (B, T), codes (B, N)."""
+        b = self.world.batch(n, "train", generator)
+        return self._ids(b.captions), self.dvae().encode(b.images)
 
     @torch.no_grad()
     def _told(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
@@ -358,6 +375,7 @@ class Workshop:
             anew = self.fresh or waiting(path).exists()        # or one that was stopped
             with in_place_of(path, settings) if anew else nullcontext(path) as place:
                 (train or fit)(model, batch, fits, self.seed, place, settings)
+        self.trainings[stage] = batch, train or fit, fits
         self.seconds[stage] = read_checkpoint(path)["seconds"]
         self.models[stage] = model.requires_grad_(False)
         return model

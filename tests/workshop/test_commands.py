@@ -20,18 +20,20 @@ import torch
 from PIL import Image
 
 from minidalle import dalle, data, download, gan, latent, manipulate
+from minidalle.caption import picture_to_caption
 from minidalle.checkpoint import FORMAT, read_checkpoint, write
 from minidalle.course.checks import listing
 from minidalle.course.commands import main
 from minidalle.train import seeded, seeded_each
 from minidalle.workshop import looking, recipes
-from minidalle.workshop.commands import folder_and_picture, roads_with
+from minidalle.workshop.commands import folder_and_picture, printable, roads_with
 from minidalle.workshop.pictures import to_pixels
 from minidalle.workshop.recipes import Workshop
 
 pytestmark = pytest.mark.usefixtures("quick")
 
-COMMANDS = ("demo", "compare", "train", "draw", "vary", "blend", "edit", "inpaint", "score")
+COMMANDS = ("demo", "compare", "train", "draw", "vary", "blend", "edit", "inpaint", "caption",
+            "score")
 STAGES = ("judge", "clip", "prior", "decoder", "upsampler")    # of the demo, without --model
 SEVEN = "a red seven on blue"
 
@@ -762,6 +764,83 @@ def test_a_mask_that_is_not_there_is_told_with_the_names_of_those_that_are(
     assert not words or says_one_sentence(error) and "the mask is 'upper'; choose one of" in error
 
 
+# ---- caption --------------------------------------------------------------------------------
+
+def test_caption_prints_what_the_road_says_of_the_picture_and_writes_nothing(runs, given, capsys):
+    """Oracle: the function itself, on the pixels of the file; of one picture, and of two."""
+    before = sorted(runs.rglob("*"))
+    shop = Workshop(budget="smoke", folder=runs, device="cpu", say=lambda line: None)
+    images = torch.stack([as_tensor(given[0]), as_tensor(given[1], 8)])
+    said = [picture_to_caption(shop.caption_road(), image[None], seeded(0))[0] for image in images]
+    assert call("caption", given[0], out=runs) == 0
+    out, err = capsys.readouterr()
+    assert out.splitlines()[-1] == printable(said[0]) and "nothing was learnt" in err
+    assert call("caption", *given, out=runs) == 0
+    assert capsys.readouterr().out.splitlines()[-2:] == [
+        f"{file}: {printable(text)}" for file, text in zip(given, said)]
+    assert sorted(runs.rglob("*")) == before
+
+
+def test_of_a_picture_that_is_not_square_the_middle_is_captioned(runs, tmp_path, monkeypatch):
+    """A square between two strips of another colour; lying and standing, and of odd width."""
+    seen = []
+    monkeypatch.setattr("minidalle.caption.picture_to_caption", lambda road, image, generator:
+                        seen.append(image[0]) or ["a"])
+    page = torch.randint(256, (64, 64, 3), generator=seeded(0), dtype=torch.uint8).numpy()
+    Image.fromarray(page).save(tmp_path / "square.png")
+    wide = Image.new("RGB", (165, 64), "red")
+    wide.paste(Image.fromarray(page), (50, 0))
+    wide.save(tmp_path / "wide.png")
+    Image.fromarray(np.asarray(wide)[:, :164].swapaxes(0, 1)).save(tmp_path / "tall.png")
+    names = ("square", "wide", "tall")
+    assert call("caption", *(tmp_path / f"{name}.png" for name in names), out=runs) == 0
+    square, wide, tall = seen
+    torch.testing.assert_close(tall, square.mT)
+    assert wide.shape == (3, 32, 32) and (wide - square).abs().mean() < 0.5
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 7), (2000, 5), (33, 33)])
+def test_a_picture_of_any_size_and_kind_is_captioned(runs, tmp_path, capsys, size):
+    Image.new("LA", size, 90).save(tmp_path / "x.png")
+    Image.new("L", size, 90).save(tmp_path / "x.jpg")
+    assert call("caption", tmp_path / "x.png", tmp_path / "x.jpg", out=runs) == 0
+
+
+def test_caption_of_what_is_no_picture_or_not_there_is_refused_before_any_training(
+        tmp_path, given, capsys, no_training):
+    (tmp_path / "text.png").write_text("a red seven")
+    for name, message in (("none", "there is no file"), ("text", "is not a picture")):
+        words = [given[0], tmp_path / f"{name}.png"]
+        assert call("caption", *words, "--train", out=tmp_path / "runs") == 2
+        error = capsys.readouterr().err
+        assert says_one_sentence(error) and message in error and name in error
+    assert not (tmp_path / "runs").exists()
+
+
+def test_caption_names_the_models_that_are_missing_and_trains_only_those_it_needs(
+        tmp_path, given, capsys, trained):
+    assert call("caption", given[0], out=tmp_path / "runs") == 2
+    error = capsys.readouterr().err
+    assert says_one_sentence(error) and "no trained dvae, dalle, captioner in" in error
+    assert "'python -m minidalle train captioner --budget smoke --out" in error and trained == []
+    assert call("caption", given[0], "--train", out=tmp_path / "runs") == 0
+    assert trained == ["dvae", "dalle", "captioner"]
+
+
+def test_words_that_are_no_sentence_are_told_once_something_was_learnt(
+        runs, given, capsys, monkeypatch):
+    """Here by hand, as if the budget were another one."""
+    told = iter([SEVEN, "a red red blue"])
+    monkeypatch.setattr("minidalle.caption.picture_to_caption", lambda *args: [next(told)])
+    monkeypatch.setattr(Workshop, "caption_road", lambda self: None)
+    monkeypatch.setattr(Workshop, "missing", lambda self, stages: [])
+    assert main(["caption", *map(str, given), "--budget", "cpu", "--out", str(runs)]) == 0
+    out, err = capsys.readouterr()
+    assert out.splitlines() == [f"{given[0]}: {SEVEN}", f"{given[1]}: a red red blue"]
+    assert err == f"'a red red blue' is no sentence of this world, so {given[1]} may show " \
+        "something else\n"
+
+
 # ---- models that are missing or do not fit --------------------------------------------------
 
 @pytest.mark.parametrize("command, words, missing, model", [
@@ -848,9 +927,10 @@ def test_a_file_in_the_folders_place_is_told_before_any_training(
     assert (tmp_path / "file").read_text() == "in the way"
 
 
-@pytest.mark.parametrize("command", ["train", "score"])
+@pytest.mark.parametrize("command", ["train", "score", "caption"])
 def test_a_png_as_out_is_refused_where_no_picture_is_drawn(tmp_path, capsys, no_training, command):
-    assert call(command, out=tmp_path / "x.png") == 2
+    words = ["seven.png"] * (command == "caption")
+    assert call(command, *words, out=tmp_path / "x.png") == 2
     error = capsys.readouterr().err
     assert says_one_sentence(error) and f"{command} draws no picture" in error
 

@@ -36,7 +36,8 @@ def test_compare_writes_the_agreed_json_in_a_new_folder_and_a_large_picture(comp
     assert {"roads", "samples", "seed", "data", "budget", "judge", "machine"} <= result.keys()
     assert list(result["roads"]) == list(ROADS)
     for road in result["roads"].values():
-        assert {"fid", "fid_floor", "clip_score", "parameters", "seconds_to_train",
+        assert {"fid", "fid_floor", "recall", "recall_floor", "clip_score", "clip_score_other",
+                "said", "parameters", "multiply_adds_to_train", "seconds_to_train",
                 "seconds_for_64"} <= road.keys()
         assert set(road["test"]) == set(road["unseen"]) == {"digit", "ink", "paper", "all"}
     best = result["roads"]["dalle"]["best_of_8"]
@@ -55,6 +56,8 @@ def test_parameters_and_seconds_are_the_sums_of_the_stages_that_a_road_passes_th
         assert result["roads"][model]["parameters"] == count
         assert result["roads"][model]["seconds_to_train"] == pytest.approx(
             sum(shop.seconds[stage] for stage in stages), abs=0.051)
+        assert result["roads"][model]["multiply_adds_to_train"] == sum(
+            1e12 * len(stage) for stage in stages)             # as conftest.py has it
 
 
 def test_each_road_is_its_own_score_and_the_judge_reads_the_same_real_pictures(shop, result):
@@ -108,8 +111,11 @@ def test_the_table_on_the_screen_is_that_of_the_file(compared, result):
             assert numbers in [line[-4:] for line in lines]
     roads = result["roads"].values()
     rows = [line[-len(roads):] for line in lines]
-    for name, digits in (("fid", 3), ("clip_score", 3), ("seconds_for_64", 2)):
+    for name, digits in (("fid", 3), ("recall", 3), ("clip_score_other", 3),
+                         ("seconds_for_64", 2)):
         assert [f"{road[name]:.{digits}f}" for road in roads] in rows
+    assert [f"{road['said']['all']:.3f}" for road in roads] in rows
+    assert [f"{road['multiply_adds_to_train'] / 1e12:.1f}" for road in roads] in rows
     assert [f"{road['parameters'] / 1e6:.2f}" for road in roads] in rows
     assert max(map(len, table(result).splitlines())) <= 100
     assert f"(floor {result['roads']['unclip']['fid_floor']:.3f})" in table(result)
@@ -123,13 +129,105 @@ def test_a_table_without_unseen_combinations_leaves_their_rows_out(result):
 
 def test_only_the_roads_that_are_named_are_compared_in_that_order(smoke, tmp_path, monkeypatch):
     asked = []
-    monkeypatch.setattr(compare, "score", lambda workshop, model, n: asked.append(model)
-                        or demo.score(workshop, model, n))
+    monkeypatch.setattr(compare, "score", lambda workshop, model, n, also: asked.append(model)
+                        or demo.score(workshop, model, n, also))
     arguments = ["compare", "--budget", "smoke", "--device", "cpu", "--out", str(smoke.folder),
                  "--json", str(tmp_path / "two.json"), "--roads", "latent, unclip"]
     assert main(arguments) == 0
     assert asked == ["latent", "unclip"]
-    assert list(json.loads((tmp_path / "two.json").read_text())["roads"]) == asked
+    result = json.loads((tmp_path / "two.json").read_text())
+    assert list(result["roads"]) == asked
+    # and without DALL-E nobody says what is drawn
+    assert "said" not in result["real"] and "said" not in result["roads"]["latent"]
+    assert "said again" not in table(result)
+
+
+# ---- who else looks -------------------------------------------------------------------------
+
+def pictures_and_batch(shop, n=12):
+    batch = shop.world.batch(n, "test", seeded(shop.seed + 1))
+    return batch.images, batch
+
+
+def test_the_other_clip_is_that_of_the_next_seed_and_its_score_a_mean_of_cosines(shop, smoke):
+    """The same checkpoint, loaded by hand, picture by picture; it is none that the roads have."""
+    other = Workshop(seed=1, budget="smoke", folder=smoke.folder, device="cpu", say=str).clip()
+    clip = compare.stranger(shop)
+    assert all(a.equal(b) for a, b in zip(clip.parameters(), other.parameters(), strict=True))
+    assert not clip.log_scale.requires_grad if hasattr(clip, "log_scale") else True
+    images, batch = pictures_and_batch(shop)
+    seen = compare.looking(shop, clip, telling=False)(images, batch)
+    ids = shop.tokenizer.batch(batch.captions)
+    cosines = [torch.cosine_similarity(other.encode_image(images[i:i + 1]),
+                                       other.encode_text(ids[i:i + 1])).item() for i in range(12)]
+    assert seen == {"clip_score_other": pytest.approx(sum(cosines) / 12, abs=1e-5)}
+    own = shop.clip()
+    assert not own.encode_image(images).allclose(clip.encode_image(images))
+
+
+def test_the_other_clip_is_trained_once_where_it_is_missing(tmp_path):
+    shop = Workshop(seed=5, budget="smoke", folder=tmp_path, device="cpu", say=lambda line: None)
+    compare.stranger(shop)
+    assert [path.parent.name for path in tmp_path.rglob("*.pt")] == ["drawn-smoke-6"]
+    before = (tmp_path / "drawn-smoke-6" / "clip.pt").read_bytes()
+    compare.stranger(shop)
+    assert (tmp_path / "drawn-smoke-6" / "clip.pt").read_bytes() == before
+
+
+def test_what_is_said_again_is_that_of_the_captioner_over_the_first_pictures(shop, monkeypatch):
+    """It is right of all but two of the first ten, which come in three parts; the rest is too many.
+    """
+    images, batch = pictures_and_batch(shop)
+    wrong = [*batch.captions[:8], "a red red", "no sentence"]
+    monkeypatch.setattr(compare, "CHUNK", 10)
+    monkeypatch.setattr(compare, "PART", 4)
+    parts = iter([wrong[:4], wrong[4:8], wrong[8:]])
+    monkeypatch.setattr(compare, "picture_to_caption", lambda road, part, g: next(parts))
+    seen = compare.looking(shop, compare.stranger(shop), telling=True)(images, batch)
+    assert seen["said"] == {name: 8 / 10 for name in ("digit", "ink", "paper", "all")}
+
+
+def test_real_pictures_are_looked_at_as_the_drawn_ones_are(shop, result):
+    """The floor: the real pictures of `measure`, drawn again."""
+    images, batch = pictures_and_batch(shop, result["samples"])
+    seen = compare.looking(shop, compare.stranger(shop), telling=True)(images, batch)
+    assert result["real"] == seen
+    assert f"CLIP score (real {seen['clip_score_other']:.3f})" in table(result)
+    assert f"said again (real {seen['said']['all']:.3f})" in table(result)
+
+
+PAIRS = {"digit_l": 0.999, "ink_l": 1.0, "digit_r": 0.998, "ink_r": 1.0, "paper": 1.0, "all": 0.997}
+BOUND = {"left": 0.999, "right": 0.998, "both": 0.997, "product": 0.996, "swapped": 0.001,
+         "swap_chance": 0.499}
+
+
+def test_a_table_of_pairs_holds_both_slots_and_what_is_bound_road_by_road(result):
+    roads = {}
+    for i, (model, road) in enumerate(result["roads"].items()):
+        bound = {split: {**BOUND, "swapped": (1 + i + 10 * (split == "unseen")) / 1000}
+                 for split in ("test", "unseen")}
+        roads[model] = road | {"test": PAIRS, "unseen": PAIRS, "binding": bound}
+        if best := road.get("best_of_8"):
+            roads[model]["best_of_8"] = best | {"test": PAIRS, "unseen": PAIRS}
+    text = table(result | {"judge": PAIRS, "roads": roads})
+    lines = [line.split() for line in text.splitlines()]
+    assert max(map(len, text.splitlines())) <= 100
+    assert text.splitlines()[0].split() == list(PAIRS)
+    assert [line[-6:] for line in lines].count(list(demo.BOUND)) == 2
+    for model, road in roads.items():
+        for split in ("test", "unseen"):
+            assert [model, *(f"{v:.3f}" for v in road["binding"][split].values())] in lines
+
+
+def test_pairs_along_one_road_are_compared_with_the_two_slot_judge(tmp_path, capsys):
+    """From nothing, at the smoke budget: the command of the README."""
+    assert main(["compare", "--data", "pairs", "--roads", "latent", "--budget", "smoke", "--device",
+                 "cpu", "--samples", "6", "--out", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    road = json.loads((tmp_path / "compare.json").read_text())["roads"]["latent"]
+    assert list(road["test"]) == list(PAIRS) and list(road["binding"]["test"]) == list(BOUND)
+    assert "swapped" in out and out.count("\n  latent ") == 4
+    assert (tmp_path / "pairs-smoke-1" / "clip.pt").exists()
 
 
 @pytest.mark.parametrize("roads", ["", "unclip,", "unclip,dall", "gan,gan"])

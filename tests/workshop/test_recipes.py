@@ -221,6 +221,19 @@ def test_dalle_learns_the_codes_of_the_very_dvae_that_paints_them(batches):
     assert torch.equal(codes, shop.dvae().encode(drawn.images)) and codes.shape == (16, 64)
 
 
+def test_the_captioner_begins_where_this_dalle_has_ended_and_learns_from_the_same_pages(batches):
+    """No step was made here: its weights are those of DALL-E, but for the new vector."""
+    batches, shop = batches
+    mine, dalle = shop.captioner().state_dict(), shop.dalle().state_dict()
+    assert set(mine) - set(dalle) == {"telling"}
+    assert all(value.equal(mine[name]) for name, value in dalle.items())
+    for part, other in zip(batches["captioner"](16, seeded(5)), batches["dalle"](16, seeded(5)),
+                           strict=True):
+        assert part.equal(other)
+    road = shop.caption_road()
+    assert [road.dvae, road.dalle] == [shop.models["dvae"], shop.models["captioner"]]
+
+
 def test_the_denoiser_learns_latents_of_this_vae_and_the_words_of_this_clip(batches):
     """The same batch, drawn again from the world and encoded by hand; the latents are draws of
     their clouds."""

@@ -49,7 +49,8 @@ def call(command: str, *words, out) -> int:
 def runs(smoke, tmp_path, monkeypatch) -> Path:
     """Where the small demo's models lie, as links; nothing more may be trained."""
     (tmp_path / "runs").mkdir()
-    (tmp_path / "runs" / smoke.models.name).symlink_to(smoke.models, target_is_directory=True)
+    for models in smoke.folder.glob("drawn-*"):                # those of the other seed too
+        (tmp_path / "runs" / models.name).symlink_to(models, target_is_directory=True)
     for loop in ("fit", "play"):
         monkeypatch.setattr(recipes, loop, None)
     return tmp_path / "runs"
