@@ -5,6 +5,7 @@
 PYTHON ?= python3
 ARGS ?=
 RUFF = ruff>=0.17,<0.18
+MATHJAX = mathjax@3.2.2
 
 # The choice of torch is kept beside the stamp, so that a plain `make test` after
 # `make setup TORCH=torch==2.13.0` changes nothing, while naming another torch re-makes .venv.
@@ -23,7 +24,7 @@ old := .venv-oldest/bin/python
 export OMP_WAIT_POLICY = PASSIVE
 export GOMP_SPINCOUNT = 10000
 
-.PHONY: help setup demo test test-oldest lessons lessons-save results tables student grade lab sources browser bench gpu lint clean again
+.PHONY: help setup demo test test-oldest lessons lessons-save results tables student grade lab sources browser book book-test bench gpu lint clean again
 
 help:  ## print these lines
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -67,9 +68,14 @@ tables: $(ready)  ## write the tables of README.md and INSTRUCTOR.md anew
 grade: $(ready)  ## grade notebooks (ARGS="submissions/*/03_*.ipynb --csv grades.csv")
 	$(py) -m minidalle grade $(ARGS)
 
-browser: $(ready)  ## open the lessons in a headless Chromium (for maintainers)
-	$(py) -m pip install --quiet -r tests/browser/requirements.txt
-	MINIDALLE_BROWSER=1 $(py) -m pytest tests/browser $(ARGS)
+browser: .venv/playwright  ## open the lessons in a headless Chromium (for maintainers)
+	MINIDALLE_BROWSER=1 $(py) -m pytest tests/browser/test_lab.py tests/browser/test_playground.py $(ARGS)
+
+book: .venv-book/ready  ## write the course as a web page: build/book/index.html (needs npm)
+	.venv-book/bin/python book/build.py $(ARGS)
+
+book-test: .venv/playwright book  ## open every page of the book in a headless Chromium
+	MINIDALLE_BROWSER=1 $(py) -m pytest tests/browser/test_book.py $(ARGS)
 
 bench: $(ready)  ## measure speed and memory, as JSON lines
 	$(py) bench/bench.py $(ARGS)
@@ -80,8 +86,8 @@ gpu: $(ready)  ## all that wants a GPU, the best first: runs/gpu/ (ARGS="--secon
 lint: .venv/ruff  ## check the style with ruff
 	$(py) -m ruff check .
 
-clean:  ## remove .venv, .venv-oldest, caches and build leftovers; data/ and runs/ are never touched
-	rm -rf .venv .venv-oldest .pytest_cache .ruff_cache build minidalle.egg-info
+clean:  ## remove .venv and its like, caches and build leftovers; data/ and runs/ are never touched
+	rm -rf .venv .venv-oldest .venv-book .pytest_cache .ruff_cache build minidalle.egg-info
 	find . \( -path ./data -o -path ./runs -o -path ./.git \) -prune -o \
 	  \( -name __pycache__ -o -name .ipynb_checkpoints \) -type d -prune -exec rm -rf {} +
 
@@ -114,6 +120,20 @@ $(ready): requirements.txt pyproject.toml
 	$(old) -m pip install --quiet '$(OLDEST)'
 	$(old) -m pip install --quiet -r .venv-oldest/requirements.txt
 	$(old) -m pip install --quiet --no-deps -e .
+	@touch $@
+
+# Of its own, so that no student gets what only the book needs.
+.venv-book/ready: book/requirements.txt
+	@command -v npm >/dev/null || { echo "make book takes MathJax with npm, and there is no npm:" \
+	  "install it (on Debian and Ubuntu the package npm)" >&2; exit 1; }
+	@echo "making .venv-book"
+	$(PYTHON) -m venv --clear .venv-book
+	.venv-book/bin/python -m pip install --quiet -r book/requirements.txt
+	npm install --silent --no-save --no-audit --no-fund --prefix .venv-book $(MATHJAX)
+	@touch $@
+
+.venv/playwright: $(ready) tests/browser/requirements.txt
+	$(py) -m pip install --quiet -r tests/browser/requirements.txt
 	@touch $@
 
 .venv/ruff: $(ready)
