@@ -71,7 +71,7 @@ def parts(budget: str, device: str, folder: Path) -> list[Part]:
                    "--out", str(folder / data)]
         other = f"-{model}" * (model != next(iter(ROADS)))
         found.append(Part("demo", name, command, data, folder / data / f"demo{other}.png"))
-    lessons = sorted(path.stem for path in (ROOT / "lessons").glob("*.ipynb"))
+    lessons = sorted(path.stem for path in (ROOT / "lessons").glob("[0-9]*.ipynb"))
     tool = str(ROOT / "tools" / "lessons.py")
     found += [Part("lesson", name, [python, tool, "card", name, *where]) for name in lessons]
     short = SHORT * (budget == "smoke")

@@ -211,11 +211,11 @@ class ImagenRoad:
 def caption_to_picture(road: ImagenRoad, captions: list[str],
                        generator: Generator | list[Generator] | None = None,
                        guidance: float = GUIDANCE, level: float = LEVEL,
-                       trace: list | None = None) -> Tensor:
+                       steps: int = STEPS, trace: list | None = None) -> Tensor:
     """captions -> images (B, 3, H, W) in [-1, 1]. With a list of generators, one a caption, no
-    picture depends on the others. `trace` collects the steps of the small picture."""
+    picture depends on the others. `trace` collects the steps of the small picture, so many."""
     words = road.words(captions)                                            # (B, T, D), (B, T)
     if not captions:
         return torch.zeros(0, 3, *2 * [road.superres.config.size], device=words[0].device)
-    small = road.base.sample(words, guidance, generator=generator, trace=trace)  # (B, 3, h, w)
+    small = road.base.sample(words, guidance, steps, generator, trace)      # (B, 3, h, w)
     return road.superres.sample(small, words, level, generator=generator)   # (B, 3, H, W)

@@ -157,13 +157,13 @@ class LatentRoad:
 def caption_to_picture(road: LatentRoad, captions: list[str],
                        generator: Generator | list[Generator] | None = None,
                        guidance: float = GUIDANCE, negative: str | None = None,
-                       trace: list | None = None) -> Tensor:
+                       steps: int = STEPS, trace: list | None = None) -> Tensor:
     """captions -> images (B, 3, H, W) in [-1, 1]. With a list of generators, one a caption, no
-    picture depends on the others. `trace` collects the steps in the latent."""
+    picture depends on the others. `trace` collects the steps in the latent, which are so many."""
     if not captions:
         return road.vae.decode(torch.zeros(0, *road.vae.shape, device=road.vae.scale.device))
     words = road.words(captions, negative)                                  # (B, T, D), (B, T)
-    z = road.denoiser.sample(words, guidance, generator=generator, trace=trace)  # (B, C, h, w)
+    z = road.denoiser.sample(words, guidance, steps, generator, trace)      # (B, C, h, w)
     return road.vae.decode(z)                                               # (B, 3, H, W)
 
 

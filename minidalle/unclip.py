@@ -32,6 +32,8 @@ from minidalle.tokenizer import Tokenizer
 from minidalle.train import randn
 from minidalle.unet import UNet, UNetConfig
 
+STEPS = 12                     # from pure noise to a small picture
+
 
 @dataclass(frozen=True)
 class DecoderConfig:
@@ -84,7 +86,7 @@ class Decoder(nn.Module):
                                    generator, middle_times, fine_weight)
 
     @torch.no_grad()
-    def sample(self, image_vectors: Tensor, guidance: float = 1.0, steps: int = 12,
+    def sample(self, image_vectors: Tensor, guidance: float = 1.0, steps: int = STEPS,
                generator: Generator | None = None, trace: list | None = None) -> Tensor:
         """Small pictures (B, 3, h, w) that have these image vectors."""
         shape = (len(image_vectors), 3, self.config.size, self.config.size)
@@ -162,9 +164,9 @@ class Unclip:
 def caption_to_picture(road: Unclip, captions: list[str],
                        generator: Generator | list[Generator] | None = None,
                        prior_guidance: float | None = None, guidance: float = 1.0,
-                       trace: list | None = None) -> Tensor:
+                       steps: int = STEPS, trace: list | None = None) -> Tensor:
     """captions -> images (B, 3, H, W) in [-1, 1]. With a list of generators, one a caption, no
-    picture depends on the others. `trace` collects the decoder's steps."""
+    picture depends on the others. `trace` collects the decoder's steps, which are so many."""
     if prior_guidance is None:
         prior_guidance = road.prior_guidance
     device = next(road.decoder.parameters()).device
@@ -173,5 +175,5 @@ def caption_to_picture(road: Unclip, captions: list[str],
         return torch.zeros(0, 3, *2 * [road.upsampler.config.size], device=device)
     text = road.clip.encode_text(ids)                                       # (B, E)
     z = road.prior.sample(ids, text, prior_guidance, generator=generator)   # (B, E)
-    small = road.decoder.sample(z, guidance, generator=generator, trace=trace)  # (B, 3, h, w)
+    small = road.decoder.sample(z, guidance, steps, generator, trace)       # (B, 3, h, w)
     return road.upsampler.sample(small, generator=generator)                # (B, 3, H, W)

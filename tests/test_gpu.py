@@ -49,7 +49,7 @@ def test_what_is_worth_most_comes_first():
     demos = [*(f"demo-mnist-{model}" for model in ROADS), f"demo-cifar10-{next(iter(ROADS))}"]
     found, first = found[len(demos):], found[:len(demos)]
     assert [part.name for part in first] == demos
-    lessons = sorted(path.stem for path in (ROOT / "lessons").glob("*.ipynb"))
+    lessons = sorted(path.stem for path in (ROOT / "lessons").glob("[0-9]*.ipynb"))
     assert [part.name for part in found] == [*lessons, "bench", "profile"]
     assert [part.kind for part in found] == ["lesson"] * len(lessons) + ["bench", "profile"]
 

@@ -209,6 +209,14 @@ def test_the_page_to_start_from_follows_the_lessons_though_jupyter_has_saved_it(
     assert "[99_more](99_more.ipynb) | What else? |" in page.read_text()
 
 
+def test_the_page_to_start_from_keeps_the_playground_out_of_the_table_of_lessons(student, lab):
+    lesson(student.LESSONS, [new_markdown_cell("# Playground\n\nPlay.")], "playground.ipynb")
+    lab()
+    text = (lab.out / "start_here.ipynb").read_text()
+    assert "[playground](playground.ipynb)" in text and "| [playground]" not in text
+    assert (lab.out / "playground.ipynb").exists()
+
+
 def test_lab_opens_what_was_handed_out_where_the_lessons_were_not(student, lab, monkeypatch):
     lab()
     before = {file.name: file.read_bytes() for file in lab.out.glob("*.ipynb")}

@@ -51,7 +51,7 @@ def main() -> None:
     if args.file:
         learn_from(args.file)
         return
-    here = sorted(path.stem for path in LESSONS.glob("*.ipynb"))
+    here = sorted(path.stem for path in LESSONS.glob("[0-9]*.ipynb"))
     if unknown := [name for name in args.names if name not in here]:
         sys.exit(f"there is no lesson {unknown[0]}; there are {', '.join(here)}")
     for name in args.names or here:

@@ -38,6 +38,7 @@ REMARK = re.compile(r"\s+# ")  # a line is the same with another comment, or wit
 LONG = 12                      # letters; a shorter line may stand anywhere by chance
 BESIDE = ("expected.json", "figures")
 START = "start_here.ipynb"
+PLAY = "playground.ipynb"      # no lesson: nothing is asked in it
 WRITTEN = ".written.json"      # sha256 of each copy when it was written: name -> digits
 
 
@@ -295,10 +296,13 @@ run `make lab` again.
 
 def start_page(copies: list[Path]) -> str:
     """A notebook of one cell, since JupyterLab shows its text as a page, and its links lead on."""
-    lines = [f"| [{path.stem}]({path.name}) | {question_of(path)} |" for path in copies]
+    lines = [f"| [{path.stem}]({path.name}) | {question_of(path)} |" for path in copies
+             if path.name != PLAY]
     numbers = {int(path.stem[:2]) for path in copies if path.stem[:2].isdecimal()}
     gaps = [f"{number:02}" for number in range(max(numbers, default=0)) if number not in numbers]
     end = f"\nNot here: {', '.join(gaps)}. No other lesson needs them.\n" if gaps else ""
+    if any(path.name == PLAY for path in copies):
+        end += f"\nAnd to play with all that is trained: the [playground]({PLAY}).\n"
     cell = {"cell_type": "markdown", "id": "start", "metadata": {},
             "source": (PAGE + "\n".join(lines) + "\n" + end).splitlines(keepends=True)}
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
