@@ -242,16 +242,17 @@ def run_caption(args, workshop, picture: Path) -> None:
     for file, caption in zip(args.files, captions, strict=True):
         print(f"{printable(file)}: " * (len(captions) > 1) + printable(caption))
     for file, caption in zip(args.files, captions, strict=True):
-        if workshop.budget != "smoke" and not is_sentence(caption, workshop.world.grammar):
-            note(f"{short(caption, 60)!r} is no sentence of this world, so {file} may show "
-                 "something else")
+        if workshop.budget != "smoke" and not possible(caption, workshop.world.grammar):
+            note(f"{short(caption, 60)!r} is nothing that is seen in this world, so {file} may "
+                 "show something else")
     if workshop.budget == "smoke":
         note("smoke budget: nothing was learnt, so these words say nothing")
 
 
-def is_sentence(caption: str, grammar) -> bool:
+def possible(caption: str, grammar) -> bool:
+    """Whether it is a sentence of this world, of something that could be seen."""
     try:
-        return bool(grammar.parse(caption))
+        return not hidden(caption, grammar)
     except ValueError:
         return False
 

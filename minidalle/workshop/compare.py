@@ -71,7 +71,8 @@ def compare(workshop: Workshop, picture: Path, file: Path, n: int | None = None,
     result = {name: next(iter(scores.values()))[name] for name in SHARED}
     real = workshop.world.batch(n, "test", seeded(workshop.seed + 1, workshop.device))
     result["real"] = look(real.images, real)                   # those that `measure` takes too
-    result["roads"] = {model: road(workshop, model, scores[model]) for model in chosen}
+    counts = {stage: multiply_adds(workshop, stage) for stage in dict.fromkeys(stages)}
+    result["roads"] = {model: road(workshop, model, scores[model], counts) for model in chosen}
     write_json(file, result)
     figure(workshop, result, picture)
     return result
@@ -102,14 +103,14 @@ def looking(workshop: Workshop, clip: Clip, telling: bool) -> Look:
     return look
 
 
-def road(workshop: Workshop, model: str, scored: dict) -> dict:
+def road(workshop: Workshop, model: str, scored: dict, counts: dict[str, float]) -> dict:
     """One road: its score, what it cost, and for DALL-E the best of eight, for half the captions
     (others than those of the rows above it; each costs as much as eight)."""
     stages, paint, best_of = ROADS[model].stages, workshop.painter(model), ROADS[model].best_of
     line = {name: value for name, value in scored.items() if name not in (*SHARED, *OWN)}
     line["parameters"] = sum(scored["parameters"][stage] for stage in stages)
     line["seconds_to_train"] = round(sum(workshop.seconds[stage] for stage in stages), 1)
-    line["multiply_adds_to_train"] = sum(multiply_adds(workshop, stage) for stage in stages)
+    line["multiply_adds_to_train"] = sum(counts[stage] for stage in stages)
     line["seconds_for_64"] = round(seconds_for(workshop, paint, 64), 3)
     if best_of > 1:
         line[f"best_of_{best_of}"] = measure(workshop, paint, max(4, scored["samples"] // 2),
@@ -163,7 +164,8 @@ def table(result: dict) -> str:
     lines.append(f"CLIP is part of {with_clip}, in parameters and training; the judge of none")
     lines.append(f"CLIP score: by the CLIP of seed {result['seed'] + 1}, which no road knows")
     if "said" in result["real"]:
-        lines.append("said again: the captioner says of a picture all that its caption says")
+        few = min(CHUNK, result["samples"])
+        lines.append(f"said again: of {few} pictures the captioner says all that was asked for")
     lines.append(f"{result['samples']} pictures a row{samples(best)}, seed {result['seed']}, "
                  f"{result['machine']}")
     return "\n".join(lines + smoke_note(result))

@@ -827,17 +827,18 @@ def test_caption_names_the_models_that_are_missing_and_trains_only_those_it_need
     assert trained == ["dvae", "dalle", "captioner"]
 
 
-def test_words_that_are_no_sentence_are_told_once_something_was_learnt(
-        runs, given, capsys, monkeypatch):
+@pytest.mark.parametrize("strange", ["a red red blue", "a white five on white"])
+def test_words_that_say_nothing_to_be_seen_are_told_once_something_was_learnt(
+        runs, given, capsys, monkeypatch, strange):
     """Here by hand, as if the budget were another one."""
-    told = iter([SEVEN, "a red red blue"])
+    told = iter([SEVEN, strange])
     monkeypatch.setattr("minidalle.caption.picture_to_caption", lambda *args: [next(told)])
     monkeypatch.setattr(Workshop, "caption_road", lambda self: None)
     monkeypatch.setattr(Workshop, "missing", lambda self, stages: [])
     assert main(["caption", *map(str, given), "--budget", "cpu", "--out", str(runs)]) == 0
     out, err = capsys.readouterr()
-    assert out.splitlines() == [f"{given[0]}: {SEVEN}", f"{given[1]}: a red red blue"]
-    assert err == f"'a red red blue' is no sentence of this world, so {given[1]} may show " \
+    assert out.splitlines() == [f"{given[0]}: {SEVEN}", f"{given[1]}: {strange}"]
+    assert err == f"{strange!r} is nothing that is seen in this world, so {given[1]} may show " \
         "something else\n"
 
 
