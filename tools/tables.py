@@ -105,7 +105,9 @@ PAPERS = {                     # the idea each lesson is about, and where it com
     "12_prior": "the priors of DALL-E 2 ([2204.06125](https://arxiv.org/abs/2204.06125), 2.2)",
     "13_unclip": "DALL-E 2 ([2204.06125](https://arxiv.org/abs/2204.06125))",
     "14_latent": "Stable Diffusion ([2112.10752](https://arxiv.org/abs/2112.10752))",
-    "15_imagen": "Imagen ([2205.11487](https://arxiv.org/abs/2205.11487))"}
+    "15_imagen": "Imagen ([2205.11487](https://arxiv.org/abs/2205.11487))",
+    "17_scale": "scaling laws ([2001.08361](https://arxiv.org/abs/2001.08361)), data parallel "
+                "([2006.15704](https://arxiv.org/abs/2006.15704))"}
 
 
 def lessons() -> list[Known]:

@@ -36,7 +36,8 @@ ROWS = {                       # the map: rows of lessons, from caption to pictu
     "the road of the GAN": ("09_gan",),
     "the road of DALL-E 2": ("10_diffusion", "11_unet", "12_prior", "13_unclip"),
     "that of Stable Diffusion": ("06_vae", "14_latent"),
-    "that of Imagen": ("15_imagen",)}
+    "that of Imagen": ("15_imagen",),
+    "behind the roads": ("17_scale",)}
 
 
 class Lesson:

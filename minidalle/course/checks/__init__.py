@@ -127,6 +127,7 @@ def exercises() -> tuple[Exercise | Hunt, ...]:
         map,
         metrics,
         prior,
+        scale,
         tokenizer,
         transformer,
         unclip,
@@ -139,7 +140,8 @@ def exercises() -> tuple[Exercise | Hunt, ...]:
              gan,                                                       # the road of the GAN
              diffusion, unet, prior, unclip,                            # the road of DALL-E 2
              latent,                                                    # and the rest of that
-             imagen)                                                    # the road of Imagen
+             imagen,                                                    # the road of Imagen
+             scale)                                                     # behind all roads
     return tuple(exercise for bank in banks for exercise in bank.EXERCISES)
 
 

@@ -17,6 +17,7 @@ import styles_gan
 import styles_imagen
 import styles_latent
 import styles_prior
+import styles_scale
 import styles_unclip
 import styles_unet
 import styles_vae
@@ -37,7 +38,7 @@ EXERCISES = tuple(one for one in checks.exercises() if isinstance(one, checks.Ex
 SEEDS = range(10)
 LESSONS = ("00_map", "01_data", "02_tokenizer", "03_transformer", "04_clip", "05_metrics",
            "06_vae", "07_dvae", "08_dalle", "09_gan", "10_diffusion", "11_unet", "12_prior",
-           "13_unclip", "14_latent", "15_imagen")
+           "13_unclip", "14_latent", "15_imagen", "17_scale")
 HUNTS = tuple(one for one in checks.exercises() if isinstance(one, checks.Hunt))
 each_hunt = pytest.mark.parametrize("one", HUNTS, ids=lambda one: one.name)
 each = pytest.mark.parametrize("exercise", EXERCISES, ids=lambda exercise: exercise.name)
@@ -266,6 +267,7 @@ OTHER_STYLE = {
     **styles_unclip.OTHER_STYLE,
     **styles_latent.OTHER_STYLE,
     **styles_imagen.OTHER_STYLE,
+    **styles_scale.OTHER_STYLE,
 }
 
 
