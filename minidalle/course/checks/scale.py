@@ -56,6 +56,11 @@ BLOCK_PARAMETERS = Exercise(
             "weight and a bias for each of D numbers.",
             parts(lambda D: 4 * D * D, lambda D, w: 2 * w * D * D, lambda D: 0)),
         Mistake(
+            "12 D squared",
+            "You count 12 D squared, the rule for large blocks that are four times as wide "
+            "inside. Asked for are all weights, and how wide it is was given as `widen`.",
+            lambda width, widen: 12 * width * width),
+        Mistake(
             "no biases in the layers",
             "Your layers have no bias. Each of the six has as many as it has outputs.",
             parts(lambda D: 4 * D * D, lambda D, w: 2 * w * D * D)),
@@ -69,10 +74,24 @@ BLOCK_PARAMETERS = Exercise(
             "The two layers of your MLP have no bias: the first has widen x D, the second D.",
             parts(mlp=lambda D, w: 2 * w * D * D)),
         Mistake(
-            "half of the norms",
-            "You count 2 D for the norms. There are two of them, and each has a weight and a "
-            "bias: 4 D.",
+            "2 D too few",
+            "You are 2 D short: either the norms count half, and there are two of them, each with "
+            "a weight and a bias, or queries, keys and values share one bias, where each has its "
+            "own.",
             parts(norms=lambda D: 2 * D)),
+        Mistake(
+            "3 D too few",
+            "You are 3 D short: queries, keys and values have a bias each.",
+            parts(attention=lambda D: 4 * D * D + D)),
+        Mistake(
+            "D too few",
+            "You are D short: one of the layers has no bias. That of the attention's output and "
+            "the second one of the MLP are easily forgotten.",
+            parts(attention=lambda D: 4 * D * D + 3 * D)),
+        Mistake(
+            "the norms as one number each",
+            "You count one number for each weight and bias of a norm. Each has D.",
+            parts(norms=lambda D: 4)),
         Mistake(
             "three norms",
             "You count three norms. A block has two; the third one stands behind the last block.",
@@ -144,6 +163,19 @@ BLOCK_PARAMETERS = Exercise(
             "width ^ 2",
             "You write width ^ 2, which in Python compares bits. A power is width ** 2.",
             parts(lambda D: 4 * ((D ^ 2) + D), lambda D, w: 2 * w * (D ^ 2) + w * D + D)),
+        Mistake(
+            "the MLP not squared",
+            "Your MLP grows with D alone. A layer has inputs x outputs weights: D x widen D.",
+            parts(mlp=lambda D, w: 2 * w * D + w * D + D)),
+        Mistake(
+            "the attention not squared",
+            "Your attention grows with D alone. Each of its layers has D x D weights.",
+            parts(attention=lambda D: 4 * (D + D))),
+        Mistake(
+            "an MLP of three layers",
+            "You count three layers of widen x D in the MLP, as where a gate is. Here there are "
+            "two.",
+            parts(mlp=lambda D, w: 3 * w * D * D + 2 * w * D + D)),
         Mistake(
             "width doubled",
             "You double the width where it should be squared.",
@@ -508,7 +540,8 @@ PART_OF = Exercise(
      batches(lambda g, many: many * between(2, 3, g) + 2, 4, lambda g, many: 1),
      batches(lambda g, many: between(1, many - 1, g), 4),
      batches(lambda g, many: many * between(2, 4, g), 2, last),
-     lambda g: (torch.randn(10, 3, generator=g), 1, 4)), in_section(5,
+     lambda g: (torch.randn(10, 3, generator=g), 1, 4),
+     lambda g: (torch.randn(10, 3, generator=g), 2, 4)), in_section(5,
         Mistake(
             "every so many rows",
             "You take every `processes`-th row. The parts lie one after the other, so that put "
@@ -550,6 +583,16 @@ PART_OF = Exercise(
             "lie anywhere. The first ones are to be the larger ones.",
             from_to(lambda B, rank, n: (rank * B // n, (rank + 1) * B // n))),
         Mistake(
+            "bounds rounded to the nearest",
+            "You round where each part begins, rank x B / processes, to the nearest row, and the "
+            "larger parts lie anywhere. The first ones are to be the larger ones.",
+            from_to(lambda B, rank, n: (round(rank * B / n), round((rank + 1) * B / n)))),
+        Mistake(
+            "bounds rounded up",
+            "You round up where each part begins, rank x B / processes, and the larger parts lie "
+            "anywhere. The first ones are to be the larger ones.",
+            from_to(lambda B, rank, n: (-(-rank * B // n), -(-(rank + 1) * B // n)))),
+        Mistake(
             "the extra rows counted for the size, not for the start",
             "Your first parts are larger, but those behind them begin where they would if none "
             "were: rows are given out twice, and others not at all.",
@@ -561,6 +604,17 @@ PART_OF = Exercise(
             "over are in none.",
             from_to(lambda B, rank, n: (evenly(B, rank, n)[0],
                                         evenly(B, rank, n)[0] + B // n))),
+        Mistake(
+            "one larger part too many",
+            "You give a row more to one process too many: those with rank < extra get one, and "
+            "that is `extra` of them, counted from 0.",
+            from_to(lambda B, rank, n: (evenly(B, rank, n)[0],
+                                        evenly(B, rank, n)[0] + B // n + (rank <= B % n)))),
+        Mistake(
+            "a row more for all",
+            "You give a row more to every process. Only the first ones get one, as many as rows "
+            "are left over.",
+            from_to(lambda B, rank, n: (rank * (B // n + 1), (rank + 1) * (B // n + 1)))),
         Mistake(
             "ranks from 1",
             "You count ranks from 1. The first process is number 0.",
@@ -710,6 +764,16 @@ ALL_REDUCE = Exercise(
             "by the largest part",
             "You divide by the rows of the largest part. Divide by all rows.",
             weighted(lambda n, rows: n / max(rows))),
+        Mistake(
+            "divided by one row less",
+            "You divide by all rows less 1. That is for variances; a mean divides by all.",
+            lambda gradients, rows: all_reduce(gradients, rows) * (
+                sum(rows) / max(1, sum(rows) - 1))),
+        Mistake(
+            "without their signs",
+            "You average the sizes of the gradients, without their signs. Where two pull in "
+            "opposite directions, little is left.",
+            lambda gradients, rows: all_reduce([gradient.abs() for gradient in gradients], rows)),
         Mistake(
             "the root of the rows",
             "You weight by the root of the rows. Errors shrink so; a mean weights by the rows.",
@@ -879,6 +943,12 @@ PLAN = Exercise(
             "Your batch is right, but you count a step for each part. The weights change once "
             "after all of them.",
             planned(whole, lambda rows, micro, processes: rows)),
+        Mistake(
+            "steps for each part added",
+            "You multiply the steps by the parts in turn. A step is taken after all of them.",
+            lambda rows, micro, processes, pictures: (
+                whole(rows, micro, processes),
+                micro * -(-pictures // whole(rows, micro, processes)))),
         Mistake(
             "steps for each process added",
             "You multiply the steps by the processes. They take them side by side.",

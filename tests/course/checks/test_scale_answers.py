@@ -107,7 +107,7 @@ def a_zero_dim_sum(gradients, rows):
 NAMED = [
     ("block_parameters", "matrices alone", lambda D, w: (4 + 2 * w) * D * D),
     ("block_parameters", "4 D too few", lambda D, w: (4 + 2 * w) * D * D + D * (5 + w)),
-    ("block_parameters", "half of the norms", lambda D, w: (4 + 2 * w) * D * D + D * (7 + w)),
+    ("block_parameters", "2 D too few", lambda D, w: (4 + 2 * w) * D * D + D * (7 + w)),
     ("block_parameters", "four times as wide, whatever was given",
      lambda D, w: 12 * D * D + 13 * D),
     ("block_parameters", "three layers in the attention",
