@@ -107,7 +107,9 @@ PAPERS = {                     # the idea each lesson is about, and where it com
     "14_latent": "Stable Diffusion ([2112.10752](https://arxiv.org/abs/2112.10752))",
     "15_imagen": "Imagen ([2205.11487](https://arxiv.org/abs/2205.11487))",
     "17_scale": "scaling laws ([2001.08361](https://arxiv.org/abs/2001.08361)), data parallel "
-                "([2006.15704](https://arxiv.org/abs/2006.15704))"}
+                "([2006.15704](https://arxiv.org/abs/2006.15704))",
+    "18_flow": "rectified flow ([2209.03003](https://arxiv.org/abs/2209.03003)), the diffusion "
+               "transformer ([2212.09748](https://arxiv.org/abs/2212.09748))"}
 
 
 def lessons() -> list[Known]:

@@ -142,7 +142,7 @@ def exercises() -> tuple[Exercise | Hunt, ...]:
              diffusion, unet, prior, unclip,                            # the road of DALL-E 2
              latent,                                                    # and the rest of that
              imagen,                                                    # the road of Imagen
-             scale,                                                    # behind all roads
+             scale,                                                     # behind all roads
              flow)                                                      # and after the papers
     return tuple(exercise for bank in banks for exercise in bank.EXERCISES)
 

@@ -44,7 +44,8 @@ def lines(shape, ends: bool = True):
 
 
 def square(g: Generator) -> tuple:
-    """As long a batch as a picture is high and wide: a weight on the wrong side raises no error."""
+    """As long a batch as a picture is high and wide: a weight on the wrong side raises no error.
+    In every input of such weights the last side is as long as the batch, or the batch has one."""
     B = between(3, 5, g)
     return B, 2, B, B
 
@@ -61,7 +62,7 @@ def at_times(change):
 
 INTERPOLATE = Exercise(
     "flow.interpolate", LESSON, 1, interpolate,
-    (lines(square), lines(lambda g: (between(4, 6, g), 2)),
+    (lines(square), lines(lambda g: (2, 2)),
      lines(lambda g: (1, 3, 2, 5)), lines(lambda g: (6, 6)),
      lines(lambda g: (3, 3, 3, 3))), in_section(1,
         Mistake(
@@ -125,6 +126,24 @@ INTERPOLATE = Exercise(
             "brackets forgotten",
             "You subtract t from the picture in place of from 1: (1 - t) needs its brackets.",
             lambda x_0, eps, t: x_0 - wide(t, x_0) + wide(t, x_0) * eps),
+        Mistake(
+            "times along the width",
+            "Your times lie along the last dimension, the width. They belong to the samples: give "
+            "t a 1 for each dimension behind the first.",
+            lambda x_0, eps, t: (1 - t) * x_0 + t * eps),
+        Mistake(
+            "times along the height",
+            "Your times have two dimensions, whatever the data have: for pictures they lie along "
+            "the height. Give t a 1 for each dimension behind the first.",
+            lambda x_0, eps, t: (1 - t[:, None]) * x_0 + t[:, None] * eps),
+        Mistake(
+            "times rounded to the nearest end",
+            "You round the times, and only the two ends are left.",
+            at_times(torch.round)),
+        Mistake(
+            "the latest time for all",
+            "You take the largest time for the whole batch. Each sample has its own.",
+            at_times(lambda t: t.max().expand(len(t)))),
         Mistake(
             "data alone",
             "You weigh the data, and the noise is missing.",
@@ -307,6 +326,34 @@ MATCHING_LOSS = Exercise(
             "costs nothing. Take the mean of their squares.",
             of_error(lambda error: error.var(correction=0))),
         Mistake(
+            "the variance of the errors, with n - 1",
+            "You take the variance of the errors, so an answer that is off by the same everywhere "
+            "costs nothing. Take the mean of their squares.",
+            of_error(lambda error: error.var())),
+        Mistake(
+            "the root for each sample",
+            "You take the root of each sample's mean square. The loss has no root.",
+            of_error(lambda error: of_each(error).square().mean(dim=1).sqrt().mean())),
+        Mistake(
+            "summed over the last dimension",
+            "You sum over the last dimension, and take the mean over the others alone. It is the "
+            "mean over all numbers.",
+            of_error(lambda error: error.square().sum(dim=-1).mean())),
+        Mistake(
+            "summed over the channels",
+            "You sum over the second dimension, and take the mean over the others alone. It is the "
+            "mean over all numbers.",
+            of_error(lambda error: error.square().sum(dim=1).mean())),
+        Mistake(
+            "lengths along the last dimension",
+            "You take lengths along the last dimension, and their mean. Squares are asked for, "
+            "without a root.",
+            of_error(lambda error: error.norm(dim=-1).mean())),
+        Mistake(
+            "the largest error",
+            "You take the largest square. It is the mean that is asked for.",
+            of_error(lambda error: error.square().max())),
+        Mistake(
             "squares subtracted",
             "You square both and then subtract. Subtract first.",
             lambda answer, x_0, eps: (answer.square() - (eps - x_0).square()).mean()),
@@ -359,7 +406,7 @@ def stepped(size):
 
 EULER_STEP = Exercise(
     "flow.euler_step", LESSON, 1, euler_step,
-    (steps_of(square), steps_of(square, back=True), steps_of(lambda g: (between(4, 6, g), 2)),
+    (steps_of(square), steps_of(square, back=True), steps_of(lambda g: (2, 2)),
      steps_of(lambda g: (3, 3, 3, 3)), steps_of(lambda g: (1, 2, 3, 4)),
      steps_of(lambda g: (5, 5), back=True)), in_section(3,
         Mistake(
@@ -417,6 +464,43 @@ EULER_STEP = Exercise(
             "Your step is a quotient of the times. What passes between two times is their "
             "difference.",
             stepped(lambda t, then: then / t)),
+        Mistake(
+            "a step of the time's share",
+            "You take the step in parts of the time that is left, as if the velocity were given "
+            "for all of it. The step is the time that passes itself.",
+            stepped(lambda t, then: then / t - 1)),
+        Mistake(
+            "divided by the time",
+            "You divide the velocity by the time that passes. The longer a step, the further it "
+            "goes.",
+            stepped(lambda t, then: 1 / (then - t))),
+        Mistake(
+            "all the way to the noise",
+            "You go to the end of the line, to the noise at t = 1. Go as far as from t to `then`.",
+            stepped(lambda t, then: 1 - t)),
+        Mistake(
+            "the velocity taken for the noise",
+            "You mix the guess of the data with the velocity, as if it were the noise.",
+            lambda x_t, v, t, then: flow.interpolate(x_t - wide(t, x_t) * v, v, wide(then, x_t))),
+        *(Mistake(
+            f"a step of 1/{steps}, whatever the times",
+            "Your steps all take the same time. How much passes is said by t and `then`.",
+            stepped(lambda t, then, steps=steps: torch.full_like(t, -1 / steps)))
+          for steps in (10, 12)),
+        Mistake(
+            "times along the width",
+            "Your times lie along the last dimension, the width. They belong to the samples: give "
+            "them a 1 for each dimension behind the first.",
+            lambda x_t, v, t, then: x_t + (then - t) * v),
+        Mistake(
+            "times along the height",
+            "Your times have two dimensions, whatever the data have: for pictures they lie along "
+            "the height. Give them a 1 for each dimension behind the first.",
+            lambda x_t, v, t, then: x_t + (then - t)[:, None] * v),
+        Mistake(
+            "place and velocity exchanged",
+            "You add the place to the velocity. It is the velocity that is multiplied by the time.",
+            lambda x_t, v, t, then: v + wide(then - t, x_t) * x_t),
         Mistake(
             "half a step",
             "You go half of the way.",
@@ -512,7 +596,7 @@ def everywhere(change):
 
 STRAIGHTEN = Exercise(
     "flow.straighten", LESSON, 3, straighten,
-    (diffused(square), diffused(lambda g: (between(4, 6, g), 2)),
+    (diffused(square), diffused(lambda g: (2, 2)),
      diffused(lambda g: (1, 3, 2, 5), 0.3, 0.6), diffused(lambda g: (4, 4, 4, 4)),
      diffused(lambda g: (5, 5), 0.01, 0.1)), in_section(4,
         Mistake(
@@ -612,6 +696,28 @@ STRAIGHTEN = Exercise(
             "Either x_t with these weights, or x with 1 - t and t.",
             parts(v=lambda x_t, eps, a: eps - data_in(x_t / flow.scale_of(a), eps, a))),
         Mistake(
+            "from x to the noise",
+            "Your velocity is eps - x. The line begins at the data, and x is somewhere on it.",
+            parts(v=lambda x_t, eps, a: eps - x_t / flow.scale_of(a))),
+        Mistake(
+            "noise added in the data",
+            "For x_0 you add the noise. It was added before: take it away.",
+            parts(v=lambda x_t, eps, a: eps - (x_t + (1 - a).sqrt() * eps) / a.sqrt())),
+        Mistake(
+            "the root of the data's weight forgotten",
+            "For x_0 you divide by alpha_bar without its root.",
+            parts(v=lambda x_t, eps, a: eps - (x_t - (1 - a).sqrt() * eps) / a)),
+        Mistake(
+            "the root of the noise's weight forgotten",
+            "For x_0 you take 1 - alpha_bar without its root.",
+            parts(v=lambda x_t, eps, a: eps - (x_t - (1 - a) * eps) / a.sqrt())),
+        Mistake(
+            "alpha_bar along the width",
+            "Your alpha_bar lies along the last dimension, the width. It belongs to the samples: "
+            "give it a 1 for each dimension behind the first.",
+            lambda x_t, eps, a: (x_t / flow.scale_of(a), flow.time_of(a),
+                                 eps - data_in(x_t, eps, a))),
+        Mistake(
             "the velocity scaled as well",
             "You divide the velocity by the sum of the weights, too. It goes from the data to the "
             "noise, and both are what they were.",
@@ -641,6 +747,10 @@ STRAIGHTEN = Exercise(
             "the velocity before the time",
             "You return the velocity before the time. The order is x, t, v.",
             lambda *given: ((a := straighten(*given))[0], a[2], a[1])),
+        Mistake(
+            "the order turned round",
+            "You return the velocity first and the place last. The order is x, t, v.",
+            lambda *given: straighten(*given)[::-1]),
         Mistake(
             "x and t alone",
             "You return place and time. The velocity is missing.",
@@ -739,6 +849,21 @@ PATCHIFY = Exercise(
             "dims before you put them together.",
             lambda x, patch: cut(x, patch).permute(0, 2, 3, 1, 4, 5).reshape(
                 len(x), -1, x.shape[1] * patch ** 2)),
+        Mistake(
+            "six dims, not put in order",
+            "You split height and width, and then flatten as the six dims stand. Which of them "
+            "number the patches, and which are inside of one? First bring them into order.",
+            lambda x, patch: cut(x, patch).flatten(3).flatten(1, 2)),
+        Mistake(
+            "patches of one channel after the other",
+            "You put the channels before the patches, and so each token holds patches of one "
+            "channel. All channels of a place belong to one token.",
+            lambda x, patch: cut(x, patch).permute(0, 1, 2, 4, 3, 5).reshape(
+                len(x), -1, x.shape[1] * patch ** 2)),
+        Mistake(
+            "channels turned round",
+            "You turn the order of the channels round.",
+            lambda x, patch: patchify(x.flip(1), patch)),
         Mistake(
             "every so manieth pixel",
             "Your tokens hold pixels from all over the picture, a whole stride apart. In (rows, "
@@ -909,6 +1034,10 @@ UNPATCHIFY = Exercise(
             "Your channels stand behind the pixels. PyTorch wants them before: (B,C,H,W).",
             lambda *given: unpatchify(*given).permute(0, 2, 3, 1)),
         Mistake(
+            "mirrored",
+            "Your picture is mirrored: left and right are exchanged.",
+            lambda *given: unpatchify(*given).flip(3)),
+        Mistake(
             "upside down",
             "Your picture is upside down. The first patches are those above.",
             lambda *given: unpatchify(*given).flip(2)),
@@ -1040,6 +1169,26 @@ ADALN = Exercise(
             "You gate the sum, the shortcut as well. With a gate of 0 nothing of x would be left.",
             gated(lambda x, out, gate: gate * (x + out))),
         Mistake(
+            "gate on the shortcut alone",
+            "You gate the shortcut, and add all of the part. It is the part that is gated.",
+            gated(lambda x, out, gate: gate * x + out)),
+        Mistake(
+            "tanh of the gate",
+            "You put the gate through a tanh. It is taken as it is.",
+            gated(lambda x, out, gate: x + gate.tanh() * out)),
+        Mistake(
+            "a norm at the end",
+            "You take the norm of the sum. Only what enters the part is normed.",
+            gated(lambda x, out, gate: layer(x + gate * out))),
+        Mistake(
+            "a norm behind the part",
+            "You take the norm of what comes out of the part, too. Only what enters it is normed.",
+            gated(lambda x, out, gate: x + gate * layer(out))),
+        Mistake(
+            "the first picture's gate for all",
+            "You take the first picture's gate for the whole batch. Each has its own.",
+            handed(lambda shift, scale, gate: (shift, scale, gate[:1].expand_as(gate)))),
+        Mistake(
             "gate squeezed",
             "You put the gate through a sigmoid. It is taken as it is, and begins at 0.",
             gated(lambda x, out, gate: x + gate.sigmoid() * out)),
@@ -1112,7 +1261,13 @@ ADALN = Exercise(
             f"{eps:g} added to the variance",
             f"You add {eps:g} to the variance. The text asks for another number, and in a token in "
             "which all is nearly equal it matters.",
-            normed(lambda x, eps=eps: layer(x, eps=eps))) for eps in (1e-6, 1e-8)),
+            normed(lambda x, eps=eps: layer(x, eps=eps))) for eps in (1e-3, 1e-4, 1e-6, 1e-8)),
+        *(Mistake(
+            f"the deviation with D - 1{' and more' * bool(eps)}",
+            "Your deviation divides by D - 1, as torch.std does unless it is told otherwise. A "
+            "norm divides by D, and adds to the variance under the root.",
+            normed(lambda x, eps=eps: (x - x.mean(dim=2, keepdim=True))
+                   / (x.std(dim=2, keepdim=True) + eps))) for eps in (0.0, 1e-5)),
         Mistake(
             "1e-5 added to the deviation",
             "You add 1e-5 to the deviation. It belongs to the variance, under the root.",
@@ -1229,6 +1384,10 @@ LOGIT_NORMAL = Exercise(
             "is negative already, and two minus signs make a plus.",
             with_slope(lambda t: 1 / t - 1 / (1 - t))),
         Mistake(
+            "divided by t, multiplied by 1 - t",
+            "You divide by t, and multiply by 1 - t. Both are divided by: brackets, perhaps?",
+            with_slope(lambda t: (1 - t) / t)),
+        Mistake(
             "the root of the slope",
             "You take the root of t (1 - t). The derivative has none.",
             with_slope(lambda t: (t * (1 - t)).rsqrt())),
@@ -1279,6 +1438,22 @@ LOGIT_NORMAL = Exercise(
             "Under the exponential you divide by 2 std. It is 2 std^2: std is a deviation.",
             of_logit(lambda z, mean, std: (z - mean) / std ** 0.5)),
         Mistake(
+            "std and mean forgotten",
+            "You leave out mean and deviation: that is the density for 0 and 1.",
+            lambda t, mean, std: logit_normal(t, 0.0, 1.0)),
+        Mistake(
+            "std forgotten everywhere",
+            "You leave out the deviation.",
+            lambda t, mean, std: logit_normal(t, mean, 1.0)),
+        Mistake(
+            "std taken for the variance everywhere",
+            "You take the root of std. It is the deviation already.",
+            lambda t, mean, std: logit_normal(t, mean, std ** 0.5)),
+        Mistake(
+            "std squared everywhere",
+            "You square std where the deviation itself is meant.",
+            lambda t, mean, std: logit_normal(t, mean, std ** 2)),
+        Mistake(
             "std multiplied",
             "Under the exponential you multiply by the deviation. Divide.",
             of_logit(lambda z, mean, std: (z - mean) * std)),
@@ -1322,6 +1497,10 @@ LOGIT_NORMAL = Exercise(
             "You divide by 2 pi. It stands under a root.",
             times_constant(lambda std: 1 / math.sqrt(2 * math.pi))),
         Mistake(
+            "the root of 2, times pi",
+            "You divide by sqrt(2) pi: pi stands under the root, too.",
+            times_constant(lambda std: 1 / math.sqrt(math.pi))),
+        Mistake(
             "pi in place of 2 pi",
             "You divide by sqrt(pi). It is sqrt(2 pi).",
             times_constant(lambda std: 2 ** 0.5)),
@@ -1338,6 +1517,10 @@ LOGIT_NORMAL = Exercise(
             "You return the share of times below t, the distribution function. Asked for is the "
             "density, its derivative.",
             lambda t, mean, std: (1 + ((logit_of(t) - mean) / std / 2 ** 0.5).erf()) / 2),
+        Mistake(
+            "the highest is 1",
+            "You divide by the largest of the given densities. It may be any number, above 1 too.",
+            lambda *given: (d := logit_normal(*given)) / d.max()),
         Mistake(
             "summed to 1",
             "You divide by the sum over the given times. A density is no list of shares: its "
