@@ -117,6 +117,7 @@ def exercises() -> tuple[Exercise | Hunt, ...]:
     """All of them in lesson order. Imported only here: each brings its file of the package."""
     from minidalle.course.checks import (
         clip,
+        compare,
         dalle,
         data,
         diffusion,
@@ -142,6 +143,7 @@ def exercises() -> tuple[Exercise | Hunt, ...]:
              diffusion, unet, prior, unclip,                            # the road of DALL-E 2
              latent,                                                    # and the rest of that
              imagen,                                                    # the road of Imagen
+             compare,                                                   # all of them side by side
              scale,                                                     # behind all roads
              flow)                                                      # and after the papers
     return tuple(exercise for bank in banks for exercise in bank.EXERCISES)

@@ -10,6 +10,7 @@ import re
 
 import numpy
 import pytest
+import styles_compare
 import styles_dalle
 import styles_diffusion
 import styles_dvae
@@ -39,7 +40,8 @@ EXERCISES = tuple(one for one in checks.exercises() if isinstance(one, checks.Ex
 SEEDS = range(10)
 LESSONS = ("00_map", "01_data", "02_tokenizer", "03_transformer", "04_clip", "05_metrics",
            "06_vae", "07_dvae", "08_dalle", "09_gan", "10_diffusion", "11_unet", "12_prior",
-           "13_unclip", "14_latent", "15_imagen", "17_scale", "18_flow")
+           "13_unclip", "14_latent", "15_imagen", "16_compare",
+           "17_scale", "18_flow")
 HUNTS = tuple(one for one in checks.exercises() if isinstance(one, checks.Hunt))
 each_hunt = pytest.mark.parametrize("one", HUNTS, ids=lambda one: one.name)
 each = pytest.mark.parametrize("exercise", EXERCISES, ids=lambda exercise: exercise.name)
@@ -268,6 +270,7 @@ OTHER_STYLE = {
     **styles_unclip.OTHER_STYLE,
     **styles_latent.OTHER_STYLE,
     **styles_imagen.OTHER_STYLE,
+    **styles_compare.OTHER_STYLE,
     **styles_scale.OTHER_STYLE,
     **styles_flow.OTHER_STYLE,
 }
