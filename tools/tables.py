@@ -106,6 +106,10 @@ PAPERS = {                     # the idea each lesson is about, and where it com
     "13_unclip": "DALL-E 2 ([2204.06125](https://arxiv.org/abs/2204.06125))",
     "14_latent": "Stable Diffusion ([2112.10752](https://arxiv.org/abs/2112.10752))",
     "15_imagen": "Imagen ([2205.11487](https://arxiv.org/abs/2205.11487))",
+    "16_compare": "composition ([2310.09336](https://arxiv.org/abs/2310.09336)), copying "
+                  "([2505.17638](https://arxiv.org/abs/2505.17638)), bias "
+                  "([2308.00755](https://arxiv.org/abs/2308.00755)), Tree-Ring "
+                  "([2305.20030](https://arxiv.org/abs/2305.20030))",
     "17_scale": "scaling laws ([2001.08361](https://arxiv.org/abs/2001.08361)), data parallel "
                 "([2006.15704](https://arxiv.org/abs/2006.15704))",
     "18_flow": "rectified flow ([2209.03003](https://arxiv.org/abs/2209.03003)), the diffusion "

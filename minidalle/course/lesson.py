@@ -37,7 +37,7 @@ ROWS = {                       # the map: rows of lessons, from caption to pictu
     "the road of DALL-E 2": ("10_diffusion", "11_unet", "12_prior", "13_unclip"),
     "that of Stable Diffusion": ("06_vae", "14_latent"),
     "that of Imagen": ("15_imagen",),
-    "behind the roads": ("17_scale",),
+    "behind the roads": ("16_compare", "17_scale"),
     "after the papers": ("18_flow",)}
 
 

@@ -156,6 +156,8 @@ def tensors(got, want: Tensor, tolerance: float, name: str) -> Difference | None
     if not fits(got.dtype, want.dtype):
         return Difference("dtype", begin(f"{name} has the dtype {dtype_name(got)}, and "
                                          f"{dtype_name(want)} was expected"))
+    if want.is_complex():                  # both parts count; .double() would drop one of them
+        return tensors(as_real(got), as_real(want), tolerance, name)
     if got.dtype != want.dtype and want.is_floating_point():
         coarser = max(torch.finfo(x.dtype).eps for x in (got, want))
         tolerance = max(tolerance, min(2 * coarser, LOOSE))
@@ -163,6 +165,11 @@ def tensors(got, want: Tensor, tolerance: float, name: str) -> Difference | None
         return None
     same = torch.isclose(got.double(), want.double(), tolerance, tolerance, equal_nan=True)
     return None if same.all() else places(got, want, ~same, name)
+
+
+def as_real(x: Tensor) -> Tensor:
+    """Complex (...) as (..., 2): real part, imaginary part."""
+    return torch.view_as_real(x.resolve_conj())
 
 
 def is_odd(x) -> bool:

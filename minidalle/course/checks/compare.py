@@ -193,6 +193,25 @@ PARTS = Exercise(
             "the difference",
             "You return the difference of the two. Asked for are both.",
             lambda right: parts(right)[0] - parts(right)[1]),
+        Mistake(
+            "the first three factors",
+            "You take the first three factors, and leave out the others. Captions differ in how "
+            "many they have: take all columns.",
+            lambda right: parts(right[:, :3])),
+        Mistake(
+            "counts multiplied",
+            "You multiply the counts of right pictures, and divide once by B. Each factor's "
+            "count is divided by B.",
+            with_product(lambda right: right.double().sum(dim=0).prod() / len(right))),
+        Mistake(
+            "the sum of the logarithms",
+            "You add up the logarithms of the shares, and stop there. exp of that sum is the "
+            "product.",
+            with_product(lambda right: shares(right).log().sum())),
+        Mistake(
+            "the first and the last factor",
+            "You ask only for the first and the last factor. All must be right.",
+            with_whole(lambda right: share(right[:, 0] & right[:, -1]))),
     ), "the share of whole pictures, and what it would be if factors were independent")
 
 
@@ -233,7 +252,8 @@ def seen(read: Tensor, said: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 READINGS = ((3, 1, 7, 4, 6), (3, 1, 7, 4, 6), (3, 1, 7, 4, 6), (3, 4, 7, 1, 6), (3, 4, 7, 1, 6),
             (3, 4, 7, 1, 5), (7, 4, 3, 1, 6), (7, 4, 3, 1, 6), (7, 1, 3, 4, 6), (3, 1, 7, 1, 6),
             (3, 1, 7, 1, 6), (3, 4, 7, 4, 6),
-            (3, 4, 7, 2, 6), (3, 2, 7, 1, 6), (2, 4, 7, 1, 6), (3, 4, 2, 1, 6), (3, 1, 2, 4, 6),
+            (3, 4, 7, 2, 6), (3, 2, 7, 1, 6), (3, 4, 2, 1, 6), (3, 1, 2, 4, 6),
+            (2, 4, 7, 1, 6), (2, 4, 7, 1, 6), (2, 4, 7, 1, 6),
             (2, 1, 7, 4, 6), (2, 1, 7, 4, 6), (3, 1, 7, 4, 5), (3, 2, 7, 4, 6), (3, 1, 7, 2, 6))
 
 
@@ -460,6 +480,32 @@ SWAP = Exercise(
             "can be seen.",
             lambda read, said: tuple(x * visible(said).sum().item() for x in swap_rate(
                 read, said))),
+        Mistake(
+            "digits or inks differ",
+            "You ask for two different digits OR two different inks. An exchange can only be "
+            "seen where both differ.",
+            counted(exchanged, lambda said: two_digits(said) | two_inks(said))),
+        Mistake(
+            "all that is not right",
+            "You count every picture that is not right. A wrong digit is no exchange: the said "
+            "inks must be there, at each other's digit.",
+            counted(lambda read, said: ~(seen(read, said)[0] & seen(read, said)[1]))),
+        Mistake(
+            "both inks in any order",
+            "You count the pictures with both digits and the two inks in EITHER order. That is "
+            "the coin's whole; an exchange is the other order alone.",
+            counted(lambda read, said: seen(read, said)[0] & (
+                seen(read, said)[1] | seen(read, said)[2]))),
+        Mistake(
+            "either digit right",
+            "You ask for one right digit. Both must be.",
+            counted(lambda read, said: (read[:, [0, 2]] == said[:, [0, 2]]).any(dim=1)
+                    & seen(read, said)[2])),
+        Mistake(
+            "a half where nothing can be exchanged",
+            "Where no caption has two digits and two inks you return a chance of one half. "
+            "Nothing was dealt there: 0 and 0.",
+            lambda read, said: swap_rate(read, said) if visible(said).any() else (0.0, 0.5)),
     ), "exchanged inks beside what a coin would exchange, where it can be seen")
 
 
@@ -815,6 +861,45 @@ COPIED = Exercise(
             "the two exchanged",
             "You return the baseline first. First comes the share of the samples.",
             lambda *args: copied(*args)[::-1]),
+        Mistake(
+            "the second neighbour",
+            "You take the distance to the SECOND other training picture. The limit comes from "
+            "the nearest other one.",
+            limited(lambda samples, fresh, train, level: apart(train).sort(dim=1).values[
+                :, 1].quantile(level))),
+        Mistake(
+            "a limit of its own for the baseline",
+            "For the baseline you take another limit, that of the fresh pictures among each "
+            "other. Both shares want the same limit.",
+            lambda samples, fresh, train, level: (
+                copied(samples, fresh, train, level)[0],
+                below(nearest(fresh, train), nearest_others(fresh).quantile(level)))),
+        Mistake(
+            "the fresh ones near to samples",
+            "For the baseline you look for the nearest SAMPLE of each fresh picture. Look for "
+            "its nearest training picture.",
+            lambda samples, fresh, train, level: (
+                copied(samples, fresh, train, level)[0],
+                below(nearest(fresh, samples), nearest_others(train).quantile(level)))),
+        Mistake(
+            "a limit for each training picture",
+            "You give each training picture a limit of its own. Asked for is one limit, the "
+            "quantile of all.",
+            lambda samples, fresh, train, level: tuple(share(
+                (distance(x, train) < nearest_others(train)).any(dim=1)) for x in (
+                    samples, fresh))),
+        Mistake(
+            "counts in place of shares",
+            "You count pictures. Asked for are shares: divide by the number of samples, and of "
+            "fresh ones.",
+            lambda samples, fresh, train, level: tuple(
+                len(x) * y for x, y in zip(
+                    (samples, fresh), copied(samples, fresh, train, level)))),
+        Mistake(
+            "one channel",
+            "You look at the first channel alone. A distance goes over all pixels and channels.",
+            lambda samples, fresh, train, level: copied(
+                samples[:, :1, :, :1], fresh[:, :1, :, :1], train[:, :1, :, :1], level)),
     ), "who lies nearer to a training picture than those to each other, beside real ones")
 
 
@@ -987,6 +1072,14 @@ GIVEN = Exercise(
             "red alone",
             "You return the share of red. Asked for is one for each colour.",
             lambda digits, inks, digit, colours: share_given(digits, inks, digit, colours)[2]),
+        Mistake(
+            "percent",
+            "You return percent. Shares add up to 1.",
+            lambda *args: 100 * share_given(*args)),
+        Mistake(
+            "sorted",
+            "You sort the shares. Each stands at the place of its ink.",
+            lambda *args: share_given(*args).sort(descending=True).values),
     ), "of one digit, the share of each ink, and zeros where there is none")
 
 
@@ -1028,6 +1121,14 @@ def shares_inputs(size, scale, rare: float = 0.0, missing: bool = False):
     return draw
 
 
+def nearly_alike(g: Generator) -> tuple:
+    """Shares that differ by some hundredths, and a scale that makes much of it."""
+    overall = torch.rand(5, generator=g) + 0.5
+    given = overall * (1 + 0.04 * torch.randn(5, generator=g))
+    scale = 30 + 20 * torch.rand((), generator=g).item()
+    return given / given.sum(), overall / overall.sum(), scale
+
+
 def by_hand(g: Generator) -> tuple:
     """The lesson's own: 80 % of the sevens are red, and a third of all."""
     return torch.tensor([0.1, 0.8, 0.1]), torch.full((3,), 1 / 3), 2.0
@@ -1046,6 +1147,9 @@ GUIDED = Exercise(
      shares_inputs(lambda g: between(4, 6, g), lambda r: 0.0),
      shares_inputs(lambda g: between(4, 6, g), lambda r: 0.3 + 0.4 * r),
      shares_inputs(lambda g: between(5, 6, g), lambda r: 2 + r, missing=True),
+     shares_inputs(lambda g: between(5, 6, g), lambda r: 0.5, missing=True),
+     shares_inputs(lambda g: between(5, 6, g), lambda r: 0.0, missing=True),
+     nearly_alike,
      shares_inputs(lambda g: between(4, 5, g), lambda r: 40 + 20 * r, rare=1e-6)), in_section(5,
         Mistake(
             "shares mixed as they are",
@@ -1160,6 +1264,29 @@ GUIDED = Exercise(
             lambda given, overall, scale: guided_shares(
                 (given + 0.01) / (given + 0.01).sum(), (overall + 0.01) / (overall + 0.01).sum(),
                 scale)),
+        Mistake(
+            "zeros at scale 0 too",
+            "At scale 0 nothing of `given` counts: the answer is `overall`, also for an ink that "
+            "was never given.",
+            lambda given, overall, scale: normalised(torch.where(
+                given > 0, lifted(given, overall, scale), -math.inf))),
+        Mistake(
+            "the geometric mean",
+            "You take the root of the product of both, whatever the scale. The scale is the "
+            "power of the quotient.",
+            pushed(lambda given, overall, scale: (given * overall).sqrt())),
+        Mistake(
+            "divided by the largest",
+            "You divide by the largest. Shares have the sum 1: divide by the sum.",
+            lambda given, overall, scale: (x := guided_shares(given, overall, scale)) / x.max()),
+        Mistake(
+            "a scale of at most 10",
+            "You cut scales above 10. Add up logarithms, and no scale is too large.",
+            lambda given, overall, scale: guided_shares(given, overall, min(10.0, scale))),
+        Mistake(
+            "logarithms of another base",
+            "You take log2 or log10 in place of the natural logarithm, which the softmax undoes.",
+            lambda given, overall, scale: normalised(lifted(given, overall, scale) / math.log(10))),
     ), "what exact guidance makes of shares, in logarithms")
 
 
@@ -1360,6 +1487,53 @@ RING = Exercise(
             "You exchange rows and columns of the mask.",
             lambda noise, key, mask: ring_distance(noise, key, mask.T if len(mask) == len(mask.T)
                                                    else mask.flip(0))),
+        Mistake(
+            "columns alone",
+            "You transform along the columns alone. A picture has two sides: fft2.",
+            of_spectrum(lambda x: torch.fft.fft(x, dim=2, norm="ortho"))),
+        Mistake(
+            "the key transformed too",
+            "You transform the key as well. It is a spectrum already.",
+            lambda noise, key, mask: ring_distance(noise, torch.fft.fft2(key, norm="ortho"), mask)),
+        Mistake(
+            "the mean pixel taken away",
+            "You take the mean of each channel away. That is frequency 0, and a key may stand "
+            "there.",
+            of_spectrum(lambda x: spectrum(x - x.mean(dim=(2, 3), keepdim=True)))),
+        Mistake(
+            "brought to the strength 1",
+            "You divide each noise by its own standard deviation. Compare it as it is: how "
+            "strong it is, the p-value will ask.",
+            of_spectrum(lambda x: spectrum(x / x.std(dim=(1, 2, 3), keepdim=True)))),
+        Mistake(
+            "the median",
+            "You take the median. Asked for is the mean.",
+            lambda noise, key, mask: spectrum_off(noise, key, mask).abs().median(dim=1).values),
+        Mistake(
+            "phases alone",
+            "You compare the angles alone. Take the absolute value of the complex difference.",
+            off(lambda y, k: (y.angle() - k.angle()).abs())),
+        Mistake(
+            "the complex mean",
+            "You return complex numbers. A distance is real: .abs() of each difference, then the "
+            "mean.",
+            lambda noise, key, mask: spectrum_off(noise, key, mask).mean(dim=1)),
+        Mistake(
+            "channels averaged first",
+            "You average the complex differences over the channels, where they cancel. First the "
+            "absolute value, then the mean.",
+            lambda noise, key, mask: (spectrum(noise) - key).mean(dim=1)[
+                :, mask].abs().mean(dim=1)),
+        Mistake(
+            "divided by the width",
+            "You divide by the width. norm=\"ortho\" divides by the root of h w, which is the "
+            "width of a square alone.",
+            of_spectrum(lambda x: torch.fft.fft2(x) / x.shape[3])),
+        Mistake(
+            "divided by the height",
+            "You divide by the height. norm=\"ortho\" divides by the root of h w, which is the "
+            "height of a square alone.",
+            of_spectrum(lambda x: torch.fft.fft2(x) / x.shape[2])),
     ), "the mean distance to the key, where it stands")
 
 
@@ -1577,6 +1751,37 @@ P_VALUE = Exercise(
             "one number for all",
             "You return one number. Each picture has a chance of its own: (B,).",
             lambda found, key: p_value(found, key).mean()),
+        Mistake(
+            "the batch counted",
+            "You take the number of pictures for M. M is how many coefficients each has.",
+            lambda found, key: torch.special.ndtr(
+                ((d := statistic(found, key))[0] - 2 * len(found) - d[1])
+                / (4 * len(found) + 4 * d[1]).sqrt())),
+        Mistake(
+            "erfc not halved",
+            "erfc runs from 2 to 0. The chance is erfc(-z / sqrt(2)) / 2.",
+            through(lambda z: torch.special.erfc(-z / 2 ** 0.5))),
+        Mistake(
+            "the variance of l alone",
+            "Your variance is 4 l. That would be right if s were measured on these very numbers "
+            "alone; the paper's test adds 4 M and errs on the careful side.",
+            standardised(lambda d, more, M: (d - 2 * M - more) / (4 * more).sqrt())),
+        Mistake(
+            "complex squares",
+            "You square complex numbers, which may make them negative. .abs() first, then the "
+            "square.",
+            lambda found, key: torch.special.ndtr(
+                (2 * (found - key).square().sum(dim=1).real / strength(found) - 2 * len(key)
+                 - statistic(found, key)[1])
+                / (4 * len(key) + 4 * statistic(found, key)[1]).sqrt())),
+        Mistake(
+            "cut at a thousandth",
+            "You keep the chance above a small number. It may be as small as it is.",
+            through(lambda z: torch.special.ndtr(z).clamp(min=1e-3))),
+        Mistake(
+            "the mean added",
+            "You add the mean of noise. Take it away.",
+            standardised(lambda d, more, M: (d + 2 * M + more) / (4 * M + 4 * more).sqrt())),
     ), "how seldom noise without a mark comes as near to the key")
 
 

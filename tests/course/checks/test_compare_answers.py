@@ -8,6 +8,7 @@ from asking import calls
 
 from minidalle import metrics
 from minidalle.course.checks import find, judge
+from minidalle.course.checks.answers import difference
 
 SEEDS = range(20)
 
@@ -200,3 +201,22 @@ def test_exact_guidance_is_the_gradient_of_the_logarithms_added_up():
     for scale in (0.0, 0.5, 1.0, 3.0):
         own = find("compare.guided_shares").function(cond.softmax(0), uncond.softmax(0), scale)
         torch.testing.assert_close(own, (uncond + scale * (cond - uncond)).softmax(0))
+
+
+# ---- complex numbers have two parts
+
+def test_a_key_whose_imaginary_part_is_changed_in_place_is_a_changed_input():
+    def careless(found, key):
+        chance = find("compare.p_value").function(found, key)
+        key.imag.add_(1.0)
+        return chance
+    verdict = judge("compare.p_value", careless, 0)
+    assert verdict.state == "mutates" and "input key" in verdict.message
+
+
+def test_complex_answers_differ_where_either_part_does():
+    x = torch.complex(*torch.randn(2, 3, generator=torch.Generator().manual_seed(0)))
+    assert difference(x.clone(), x, 1e-5) is None
+    for part in (1.0, 1.0j):
+        assert difference(x + part, x, 1e-5).state == "wrong"
+    assert difference(x.real, x, 1e-5).state == "dtype"
