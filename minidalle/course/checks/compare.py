@@ -3,8 +3,8 @@ r"""The exercises of lesson 16: numbers that say whether a comparison is one.
 in -> out   EXERCISES: parts, swap_rate, copied, share_given, guided_shares, ring_distance, p_value
 idea        A share is a count over a count, and nearly every mistake is about which of the two: so
             crowds are drawn in which the counts differ, and beside them stand those with ties, with
-            one picture, with nothing to count. Pictures that are compared lie on a grid of halves,
-            so that equal distances are equal in any arithmetic.
+            one picture, with nothing to count. Where distances are to be equal, pictures stand in a
+            row at whole numbers, so that they are equal in any arithmetic.
 """
 import math
 
@@ -253,7 +253,7 @@ READINGS = ((3, 1, 7, 4, 6), (3, 1, 7, 4, 6), (3, 1, 7, 4, 6), (3, 4, 7, 1, 6), 
             (3, 4, 7, 1, 5), (7, 4, 3, 1, 6), (7, 4, 3, 1, 6), (7, 1, 3, 4, 6), (3, 1, 7, 1, 6),
             (3, 1, 7, 1, 6), (3, 4, 7, 4, 6),
             (3, 4, 7, 2, 6), (3, 2, 7, 1, 6), (3, 4, 2, 1, 6), (3, 1, 2, 4, 6),
-            (2, 4, 7, 1, 6), (2, 4, 7, 1, 6), (2, 4, 7, 1, 6),
+            (2, 4, 7, 1, 6), (2, 4, 7, 1, 6), (2, 4, 7, 1, 6), (2, 4, 7, 1, 6), (2, 4, 7, 1, 6),
             (2, 1, 7, 4, 6), (2, 1, 7, 4, 6), (3, 1, 7, 4, 5), (3, 2, 7, 4, 6), (3, 1, 7, 2, 6))
 
 
@@ -506,7 +506,29 @@ SWAP = Exercise(
             "Where no caption has two digits and two inks you return a chance of one half. "
             "Nothing was dealt there: 0 and 0.",
             lambda read, said: swap_rate(read, said) if visible(said).any() else (0.0, 0.5)),
+        Mistake(
+            "each ink counted by itself",
+            "You count each ink at the other digit by itself, and halve. Two digits in one ink "
+            "would count as half an exchange: both inks must be exchanged.",
+            lambda read, said: counted_halves(read, said)),
+        Mistake(
+            "the chance among those with both digits right",
+            "Your chance is divided by the pictures with both digits right. Divide as you do for "
+            "the rate: by all captions in which an exchange can be seen.",
+            with_chance(lambda read, said: among(
+                read, said, lambda read, said: seen(read, said)[0])[1])),
+        Mistake(
+            "inks that are alike",
+            "You count the pictures in which both digits have the SAME ink. An exchange has both "
+            "of the said inks.",
+            lambda read, said: (share((read[:, 1] == read[:, 3])[visible(said)]),
+                                swap_rate(read, said)[1])),
     ), "exchanged inks beside what a coin would exchange, where it can be seen")
+
+
+def counted_halves(read: Tensor, said: Tensor) -> tuple[float, float]:
+    asked, halves = visible(said), (read[:, [1, 3]] == said[:, [3, 1]]).double().mean(dim=1)
+    return share((seen(read, said)[0] * halves)[asked]), swap_rate(read, said)[1]
 
 
 def among_read(read: Tensor, said: Tensor) -> tuple[float, float]:
@@ -539,7 +561,7 @@ def below(x: Tensor, limit: Tensor) -> float:
 
 
 def distance(a: Tensor, b: Tensor) -> Tensor:
-    """Euclidean, (len(a), len(b)) float64: on our grid the same in any arithmetic."""
+    """Euclidean, (len(a), len(b)) float64, by differences: a copy lies at 0 exactly."""
     a, b = a.flatten(1).double(), b.flatten(1).double()
     return (a[:, None] - b).square().sum(dim=2).sqrt()
 
@@ -575,8 +597,10 @@ def galleries(size, level, shape=(3, 2, 2)):
     the samples are copies, a third lie near, the others are new."""
     def draw(g: Generator) -> tuple:
         S, R, N = size(g)
-        train, fresh = on_the_grid((N, *shape), g), on_the_grid((R, *shape), g)
-        samples = on_the_grid((S, *shape), g)
+        # subtle: between the places of the grid, or a limit that is rooted and squared again would
+        # lie beside distances that equal it
+        train, fresh, samples = (on_the_grid((n, *shape), g) + 0.1 * torch.rand(
+            n, *shape, generator=g) for n in (N, R, S))
         near = train[torch.randint(N, (S,), generator=g)]
         samples[:S // 3] = near[:S // 3]
         samples[S // 3:2 * S // 3] = moved(near, 2, g)[S // 3:2 * S // 3]
@@ -900,6 +924,22 @@ COPIED = Exercise(
             "You look at the first channel alone. A distance goes over all pixels and channels.",
             lambda samples, fresh, train, level: copied(
                 samples[:, :1, :, :1], fresh[:, :1, :, :1], train[:, :1, :, :1], level)),
+        Mistake(
+            "training pictures near to each sample",
+            "You count how many training pictures lie near to a sample, and average. Ask of each "
+            "sample whether ANY does.",
+            compared(lambda d, limit: (d < limit).double().sum(dim=1).mean().item())),
+        Mistake(
+            "the farthest others",
+            "Your limit comes from each training picture's FARTHEST other one. Take the nearest.",
+            limited(lambda samples, fresh, train, level: distance(train, train).amax(
+                dim=1).quantile(level))),
+        Mistake(
+            "brought to one length",
+            "You bring all pictures to length 1, so that a dark and a bright one are the same. "
+            "Compare them as they are.",
+            lambda samples, fresh, train, level: copied(*(F.normalize(
+                x.flatten(1).double(), dim=1) for x in (samples, fresh, train)), level)),
     ), "who lies nearer to a training picture than those to each other, beside real ones")
 
 
@@ -1287,6 +1327,18 @@ GUIDED = Exercise(
             "logarithms of another base",
             "You take log2 or log10 in place of the natural logarithm, which the softmax undoes.",
             lambda given, overall, scale: normalised(lifted(given, overall, scale) / math.log(10))),
+        Mistake(
+            "a hundred-millionth in place of 0",
+            "You raise shares of 0 to a small number. To a small power that is not small: set "
+            "those places to 0, apart.",
+            lambda given, overall, scale: normalised(
+                (q := overall.clamp(min=1e-8).log()) + scale * (given.clamp(min=1e-8).log() - q))),
+        Mistake(
+            "the ends exchanged",
+            "At scale 0 you return `given`, at 1 `overall`. It is the other way round.",
+            lambda given, overall, scale: normalised(torch.lerp(
+                torch.where(given > 0, given, 1e-30).log(),
+                torch.where(overall > 0, overall, 1e-30).log(), scale))),
     ), "what exact guidance makes of shares, in logarithms")
 
 
@@ -1534,6 +1586,12 @@ RING = Exercise(
             "You divide by the height. norm=\"ortho\" divides by the root of h w, which is the "
             "height of a square alone.",
             of_spectrum(lambda x: torch.fft.fft2(x) / x.shape[2])),
+        Mistake(
+            "shifted without the mask",
+            "You shift spectrum and key to the middle, and the mask stays where it was. Shift "
+            "none of them.",
+            lambda noise, key, mask: torch.fft.fftshift(
+                spectrum(noise) - key, dim=(2, 3))[:, :, mask].abs().mean(dim=(1, 2))),
     ), "the mean distance to the key, where it stands")
 
 
@@ -1782,6 +1840,11 @@ P_VALUE = Exercise(
             "the mean added",
             "You add the mean of noise. Take it away.",
             standardised(lambda d, more, M: (d + 2 * M + more) / (4 * M + 4 * more).sqrt())),
+        Mistake(
+            "exp(-d / 2)",
+            "You take exp(-d / 2), the likelihood of d in itself. Asked for is how d stands "
+            "among those of noise.",
+            lambda found, key: (-statistic(found, key)[0] / 2).exp()),
     ), "how seldom noise without a mark comes as near to the key")
 
 
