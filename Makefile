@@ -24,7 +24,7 @@ old := .venv-oldest/bin/python
 export OMP_WAIT_POLICY = PASSIVE
 export GOMP_SPINCOUNT = 10000
 
-.PHONY: help setup demo test test-oldest lessons lessons-save results tables student grade lab sources browser book book-test bench gpu lint clean again
+.PHONY: help setup demo test test-oldest lessons lessons-save results tables student grade gradescope lab sources browser book book-test bench gpu lint clean again
 
 help:  ## print these lines
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -67,6 +67,9 @@ tables: $(ready)  ## write the tables of README.md and INSTRUCTOR.md anew
 
 grade: $(ready)  ## grade notebooks (ARGS="submissions/*/03_*.ipynb --csv grades.csv")
 	$(py) -m minidalle grade $(ARGS)
+
+gradescope: $(ready)  ## write the zip that Gradescope takes (ARGS="03")
+	$(py) tools/gradescope.py $(ARGS)
 
 browser: .venv/playwright  ## open the lessons in a headless Chromium (for maintainers)
 	MINIDALLE_BROWSER=1 $(py) -m pytest tests/browser/test_lab.py tests/browser/test_playground.py $(ARGS)

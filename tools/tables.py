@@ -170,9 +170,16 @@ def chapter(one: Known) -> str:
              *(f"- {item};" for item in one.objectives[:-1]), f"- {one.objectives[-1]}.", ""]
     for exercise in one.exercises:
         s = "s"[:exercise.points != 1]
-        lines += [f"**`{exercise.name}`** ({exercise.points} point{s}). Known mistakes: "
-                  + "; ".join(mistake.name for mistake in exercise.mistakes) + ".", ""]
+        lines += [f"**`{exercise.name}`** ({exercise.points} point{s}). {told(exercise)}.", ""]
     return "\n".join(lines).rstrip()
+
+
+def told(exercise) -> str:
+    """What is known of its answers: the mistakes by name, or of a result its bands."""
+    if not exercise.mistakes:
+        bands = ", ".join(f"{band:g}" for band in exercise.bands)
+        return f"A point each from these shares of right pictures on: {bands}"
+    return "Known mistakes: " + "; ".join(mistake.name for mistake in exercise.mistakes)
 
 
 def table(columns: tuple, rows: list[tuple]) -> str:

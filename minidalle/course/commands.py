@@ -6,6 +6,7 @@ import sys
 from contextlib import contextmanager
 from itertools import groupby
 from operator import itemgetter
+from pathlib import Path
 
 from minidalle.train import Lasting
 from minidalle.workshop import commands
@@ -31,37 +32,64 @@ def list_checks(args) -> None:
 def run_grade(args) -> int:
     """A report for each file, as soon as it is there; so is its row of the table. 2 if some file
     could not be graded."""
-    from minidalle.course.grade import (
-        Limits,
-        chosen_lesson,
-        graded,
-        isolation,
-        read_all,
-        report,
-        write_csv,
-    )
+    from minidalle.course import evening, reports, sandbox
+    from minidalle.course.grade import chosen_lesson, read_all
 
-    if args.csv:
-        if args.csv.suffix.lower() != ".csv":
-            raise ValueError(f"--csv is {args.csv}; name a file that ends in .csv, so that no "
-                             "notebook is written over")
-        commands.check_writable(args.csv, "--csv")
+    check_outputs(args)
+    read = reports.reader(args.student)
     lesson = chosen_lesson(args.lesson) if args.lesson else ""
-    used = isolation(args.isolate)
-    print(f"isolation: {used}{'' if used != 'none' else BARE}", file=sys.stderr)
-    grades, texts = [], read_all(args.files)
-    for file in args.files:
-        try:
-            grades.append(graded(file, args.budget, Limits(total=args.seconds), lesson,
-                                 texts.get(file), used))
-        except KeyboardInterrupt:
-            print(f"minidalle: stopped; {len(grades)} of {len(args.files)} files were graded",
-                  file=sys.stderr)
-            return 130
-        print(report(grades[-1], args.verbose), flush=True)
-        if args.csv:
-            write_csv(args.csv, grades)
-    return 0 if all(grade.ran for grade in grades) else 2
+    used = sandbox.isolation(args.isolate)
+    print(f"isolation: {sandbox.described(used)}{'' if used != 'none' else BARE}", file=sys.stderr)
+    files = [one for file in args.files for one in notebooks_in(file)]
+    texts = read_all(files)
+    tasks = [evening.Task(file, texts.get(file), args.budget, sandbox.Limits(total=args.seconds),
+                          lesson, used) for file in files]
+    book = evening.Book(tasks, args.csv and not args.fresh and args.csv.with_suffix(".jsonl"))
+    if book.taken:
+        print(f"{book.taken} of {len(tasks)} files were graded before; what changed since, and "
+              "--fresh, are graded anew", file=sys.stderr)
+    if any(task.road for task in tasks):
+        from minidalle.course.results import judge_file  # it brings all that trains
+
+        judge_file()                           # before several jobs want to train it
+    code = 0
+    try:
+        for grade in book.go(int(args.jobs or evening.cores())):
+            print(reports.report(grade, args.verbose), flush=True)
+            if args.csv:
+                reports.write_csv(args.csv, book.done(), read)
+    except KeyboardInterrupt:
+        print(f"minidalle: stopped; {len(book.done())} of {len(tasks)} files were graded",
+              file=sys.stderr)
+        code = 130
+    if args.format:
+        for note in reports.FORMATS[args.format](args.out, book.done(), read):
+            print(f"minidalle: {note}", file=sys.stderr)
+    return code or (0 if all(grade.ran for grade in book.done()) else 2)
+
+
+def notebooks_in(path: Path) -> list[Path]:
+    """A folder stands for all notebooks in it."""
+    found = sorted(file for file in path.rglob("*.ipynb") if ".ipynb_checkpoints" not in file.parts
+                   ) if path.is_dir() else []
+    return found or [path]
+
+
+def check_outputs(args) -> None:
+    """Before anything is graded. ValueError if a notebook could be written over."""
+    if args.csv and args.csv.suffix.lower() != ".csv":
+        raise ValueError(f"--csv is {args.csv}; name a file that ends in .csv, so that no "
+                         "notebook is written over")
+    ending = ".json" if args.format == "gradescope" else ".csv"
+    if bool(args.format) != bool(args.out):
+        raise ValueError("--format and --out belong together: name a file with --out, and with "
+                         "--format the system that reads it")
+    if args.out and args.out.suffix.lower() != ending:
+        raise ValueError(f"--out is {args.out}; name a file that ends in {ending}, so that no "
+                         "notebook is written over")
+    for file, option in ((args.csv, "--csv"), (args.out, "--out")):
+        if file:
+            commands.check_writable(file, option)
 
 
 class Noting(Lasting):

@@ -5,74 +5,30 @@ idea        Each notebook runs afresh in a process of its own (checks/apart.py),
             a function that the notebook itself makes counts. Right behind its cell the grader
             draws inputs, has them answered over there, and judges the answers here. What passes
             is asked again in a second process, in which none of the other code has run. The last
-            definition in a notebook is the one that counts. At the end all that it has started
-            is ended, and what else can be kept out, is (checks/walls.py).
-left out    a container of its own for each notebook, Windows, marks for style; and a function
-            that calls the package's own answer passes: what looks so is to be read by eye
+            definition in a notebook is the one that counts. sandbox.py runs it, evening.py many at
+            once, and reports.py says what came of it.
+left out    marks for style; and a function that calls the package's own answer passes: what looks
+            so is to be read by eye
 """
-import csv
 import difflib
 import hashlib
 import json
 import os
 import re
-import secrets
-import shutil
-import signal
-import socket
-import subprocess
-import sys
-import textwrap
 import time
 from collections import Counter
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
-
-from torch import Generator
 
 import minidalle
-from minidalle.checkpoint import write
-from minidalle.course.checks import (
-    SECONDS,
-    WIDTH,
-    Exercise,
-    Hunt,
-    Verdict,
-    exercises,
-    judged,
-    learnable,
-    walls,
-)
-from minidalle.course.checks.hunting import hunted, sought, suspects
-from minidalle.course.checks.messages import LONG, Line, plain, unpacked
-from minidalle.course.checks.running import Reply
+from minidalle.course.checks import Exercise, Result, Verdict, exercises
+from minidalle.course.sandbox import Apart, Limits, Stopped, isolation, last_name
 
-ROOT = Path(minidalle.__file__).resolve().parent.parent
 PACKAGE = Path(minidalle.__file__).resolve().parent
-PASSED = ("PATH", "LANG", "LANGUAGE", "TZ", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH",
-          "GOMP_SPINCOUNT")
 LARGEST = 10 * 2 ** 20         # bytes of a notebook; a lesson with all its pictures has 0.5 MB
 CHECKED = re.compile(r"""\bcheck\(\s*["']([\w.]+)["']""")
-WORDS = {"unwritten": "not written yet", "type": "returns the wrong type",
-         "shape": "returns the wrong shape", "dtype": "returns the wrong dtype",
-         "wrong": "returns wrong values", "mutates": "changes its input", "crashed": "crashes",
-         "arguments": "takes other arguments", "timeout": "does not come to an end",
-         "detached": "lets no gradient through", "imported": "is the package's own function",
-         "strict": "rejects a right answer",
-         "alone": "passes only with the rest of the notebook: read it by eye"}
-
-
-@dataclass(frozen=True)
-class Limits:
-    total: float = 300.0       # seconds of a notebook, from its first cell
-    cell: float = 60.0         # a cell is stopped after them, and the next one runs
-    function: float = SECONDS  # an exercise's function, for all rounds
-    grace: float = 5.0         # what cannot be stopped is ended, and with it the notebook
-    start: float = 120.0       # until a process has loaded PyTorch
 
 
 @dataclass(frozen=True)
@@ -95,10 +51,6 @@ class Grade:
     @property
     def out_of(self) -> int:
         return sum(points_of()[name] for name in self.verdicts)
-
-
-class Stopped(Exception):
-    """The notebook's process does not answer any more; says why."""
 
 
 def earned(verdict: Verdict) -> int:
@@ -213,251 +165,7 @@ def chosen_lesson(text: str) -> str:
     return found
 
 
-# ---- the process ----------------------------------------------------------------------------
-
-class Apart:
-    """A process with a notebook's cells in it, and one with its functions alone; ended, with all
-    that they started, on leaving."""
-
-    def __init__(self, path: Path, data: bytes, budget: str, limits: Limits, isolate: str = "none"):
-        self.limits, self.isolate = limits, isolate
-        self.temporary = TemporaryDirectory(prefix="minidalle-", ignore_cleanup_errors=True)
-        home = os.path.realpath(self.temporary.name)
-        folder = Path(home) / "work"
-        folder.mkdir()
-        (folder / path.name).write_bytes(data)
-        self.before = walls.descendants(os.getpid())
-        walls.prctl(walls.SUBREAPER, 1)        # what hides from its parent becomes ours
-        walls.prctl(walls.DUMPABLE, 0)         # and looks into none of our files
-        pairs = [socket.socketpair() for _ in range(3)]
-        self.line, self.alone, self.bank = (Line(ours) for ours, _ in pairs)
-        theirs = [end.fileno() for _, end in pairs]
-        plan = {"sockets": theirs, "folder": str(folder), "cpu": cpu_seconds(limits),
-                "walls": room(home, path) if isolate == "unshare" else None}
-        words = [sys.executable, "-m", "minidalle.course.checks.apart", json.dumps(plan)]
-        try:
-            self.process = subprocess.Popen(
-                [*prefix(isolate, room(home, path)), *words], cwd=folder,
-                env=environment(home, budget), pass_fds=theirs, stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-        finally:
-            for _, end in pairs:
-                end.close()
-        self.until = time.monotonic() + limits.start
-
-    def __enter__(self) -> "Apart":
-        try:
-            self.line.receive(self.limits.start)
-        except BaseException as error:         # Ctrl-C too: no process may be left behind
-            self.__exit__()
-            if not isinstance(error, OSError):
-                raise
-            raise OSError("no process could be started to run notebooks in (--isolate "
-                          f"{self.isolate})") from error
-        self.until = time.monotonic() + self.limits.total
-        return self
-
-    def __exit__(self, *error) -> None:
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.kill()
-        self.process.wait()
-        walls.end_all(self.before)
-        walls.prctl(walls.SUBREAPER, 0)
-        walls.prctl(walls.DUMPABLE, 1)
-        for line in (self.line, self.alone, self.bank):
-            line.end.close()
-        self.temporary.cleanup()
-
-    def say(self, request: dict, seconds: float, line: Line | None = None,
-            called: Callable | None = None) -> dict:
-        """The answer to this request, and to no other. Meanwhile there may be calls."""
-        line = line or self.line
-        token = secrets.token_hex(8)
-        until = min(self.until, time.monotonic() + seconds + self.limits.grace)
-        try:
-            line.send({**request, "seconds": seconds, "id": token},
-                           max(until - time.monotonic(), 0.001))
-            while True:
-                answer = line.receive(until - time.monotonic())
-                if answer.get("id") != token:
-                    continue
-                if "call" not in answer:
-                    return answer
-                if called:
-                    line.send({"token": answer.get("token"), **called(answer)},
-                              max(until - time.monotonic(), 0.001))
-        except TimeoutError as error:
-            late = time.monotonic() >= self.until
-            raise Stopped(f"its {self.limits.total:g} seconds were over" if late else
-                          "it could not be interrupted") from error
-        except OSError as error:
-            raise Stopped("its process ended") from error
-
-    def read(self, sources: list[str], names: list[str]) -> dict:
-        """What the cells bind. Asked first, so that nobody can have changed the answer."""
-        found = self.say({"read": sources, "names": names}, self.limits.cell)
-        if found.get("late"):
-            raise Stopped(f"its code could not be read in {self.limits.cell:g} seconds")
-        return found
-
-    def run(self, source: str) -> str | None:
-        """Run a cell: what it stopped with, or None."""
-        error = self.say({"cell": source}, self.limits.cell).get("error")
-        return None if error is None else str(error)[:LONG]
-
-    def define(self, sources: list[str], names: list[str]) -> None:
-        """In the second process: these statements, and nothing else of the notebook."""
-        self.until = max(self.until, time.monotonic() + self.limits.cell)
-        self.alone.receive(self.limits.start)
-        self.say({"define": sources, "names": names}, self.limits.cell, self.alone)
-
-    def judge(self, exercise: Exercise | Hunt, alone: bool = False) -> Verdict:
-        line = self.alone if alone else self.line
-        if isinstance(exercise, Hunt):
-            return self.hunt(exercise, line)
-        calls = exercise.calls(Generator().manual_seed(secrets.randbits(32)))
-        verdict = self.judge_by(judged, exercise, calls, line)
-        if verdict.passed and exercise.learns:
-            return self.judge_by(learnable, exercise, calls[:1], line, gradients=True)
-        return verdict
-
-    def judge_by(self, judge: Callable, exercise: Exercise, calls: list[tuple], line: Line,
-                 gradients: bool = False) -> Verdict:
-        """Inputs go over, answers or gradients come back, and are judged here."""
-        seconds = self.limits.function
-        request = {"function": last_name(exercise), "calls": [plain(args) for args in calls],
-                   "gradients": gradients}
-        reply = reply_in(self.say(request, seconds, line), len(calls))
-        try:
-            return judge(exercise, calls, reply, seconds)
-        except Exception as error:             # one odd answer must not stop the grading of others
-            return Verdict(exercise.name, "type", None, "Your answer cannot be compared with the "
-                           f"right one ({type(error).__name__}).")
-
-    def hunt(self, exercise: Hunt, line: Line) -> Verdict:
-        """A test is run over there, and what it calls is answered by a process of our own."""
-        seed, seconds = secrets.randbits(32), self.limits.function
-        self.say({"hunt": exercise.name, "seed": seed}, self.limits.start, self.bank)
-        found = suspects(exercise, seed)
-        until = time.monotonic() + seconds
-        request = {"function": last_name(exercise), "suspects": len(found),
-                   "answer": sought(exercise)}
-        answer = self.say(request, seconds, line, lambda one: self.called(one, found, until))
-        return hunted(exercise, found, reply_in(answer, len(found)), seconds)
-
-    def called(self, message: dict, found: list, until: float) -> dict:
-        """What the bank answers to a call that a test has made."""
-        number, left = message["call"], until - time.monotonic()
-        if type(number) is not int or not 0 <= number < len(found) or left <= 0:
-            return {"error": ["TimeoutError", "the time was over"]}
-        found[number].asked.append(1)
-        token = secrets.token_hex(8)
-        try:
-            self.bank.send({"call": number, "args": message.get("args"), "id": token,
-                            "names": message.get("names"), "seconds": left}, left)
-            answer = {}
-            while answer.get("id") != token:
-                answer = self.bank.receive(until - time.monotonic())
-        except OSError:                        # TimeoutError is one of them
-            return {"error": ["RuntimeError", "f was given more than it can do"]}
-        return {name: answer[name] for name in ("answer", "error") if name in answer}
-
-
-def reply_in(answer: dict, number: int) -> Reply:
-    """With so many outcomes, or a reason why not."""
-    try:
-        reply = unpacked(answer["reply"])
-        if reply.reason or len(reply.outcomes) == number:
-            return reply
-    except Exception as error:                 # nothing of ours would answer so
-        raise Stopped("its process sent nonsense") from error
-    raise Stopped("its process sent nonsense")
-
-
-def environment(home: str, budget: str) -> dict[str, str]:
-    """That of the child, and nothing more: it draws nothing, is silent, keeps its files out of the
-    user's, and learns no secret that the user has there."""
-    ours = {name: value for name, value in os.environ.items()
-            if name in PASSED or name.startswith(("MINIDALLE_", "OMP_", "MKL_", "LC_", "CUDA_"))}
-    paths = [str(ROOT), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-    fonts = Path(home) / "matplotlib"
-    fonts.mkdir()
-    for file in known_fonts():                 # to find them again would take seconds
-        with suppress(OSError):
-            shutil.copy(file, fonts)
-    return {**ours, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, paths)), "HOME": home,
-            "TMPDIR": home, "MPLCONFIGDIR": str(fonts), "MPLBACKEND": "Agg",
-            "PYTHONDONTWRITEBYTECODE": "1", "MINIDALLE_QUIET": "1", "MINIDALLE_BUDGET": budget,
-            "MINIDALLE_RUNS": f"{home}/runs", "IPYTHONDIR": f"{home}/ipython"}
-
-
-def known_fonts() -> list[Path]:
-    home = Path.home()
-    folders = [os.environ.get("MPLCONFIGDIR", ""), home / ".cache/matplotlib", home / ".matplotlib",
-               Path(os.environ.get("XDG_CACHE_HOME", ".")) / "matplotlib"]
-    return [file for folder in folders if folder for file in Path(folder).glob("fontlist-*.json")]
-
-
-def cpu_seconds(limits: Limits) -> int:
-    return int((limits.total + limits.start) * (os.cpu_count() or 1)) + 1
-
-
-# ---- isolation
-
-def room(home: str, notebook: Path | None = None) -> dict:
-    """What walls.build is told: where the user lives, and the other submissions, are hidden; what
-    Python needs is not."""
-    kept = {os.path.realpath(path) for path in (ROOT, sys.prefix, sys.base_prefix, *sys.path)
-            if os.path.isdir(path)}
-    folders = [Path.home()] if notebook is None else [Path.home(), *notebook.resolve().parents[:2]]
-    hidden = [str(folder.resolve()) for folder in folders if fit_to_hide(folder.resolve(), kept)]
-    return {"scratch": home, "hidden": hidden, "kept": sorted(kept)}
-
-
-def fit_to_hide(folder: Path, kept: set[str]) -> bool:
-    """No folder of the system's, nor one that is needed or lies in what is."""
-    system = map(Path, ("/usr", "/etc", "/dev", "/proc", "/sys", "/tmp"))
-    return folder.is_dir() and not any(one.is_relative_to(folder) for one in system) \
-        and not any(folder.is_relative_to(one) for one in kept)
-
-
-def prefix(isolate: str, told: dict) -> list[str]:
-    """The words before a command that shut it in."""
-    if isolate == "unshare":
-        return list(walls.UNSHARE)
-    if isolate == "bwrap":
-        hidden = [word for path in told["hidden"] for word in ("--tmpfs", path)]
-        kept = [word for path in told["kept"] for word in ("--ro-bind", path, path)]
-        return ["bwrap", "--unshare-all", "--die-with-parent", "--cap-drop", "ALL", "--ro-bind",
-                "/", "/", "--dev", "/dev", "--proc", "/proc", *hidden, *kept, "--bind",
-                told["scratch"], told["scratch"]]
-    return []
-
-
-@cache
-def isolation(wanted: str) -> str:
-    """Which of bwrap, unshare, none is used where this was asked for. OSError if it cannot be."""
-    for one in ("bwrap", "unshare") if wanted == "auto" else (wanted,):
-        if one == "none" or works(one):
-            return one
-    if wanted == "auto":
-        return "none"
-    raise OSError(f"--isolate is {wanted}, and {wanted} cannot be used here; choose auto or none, "
-                  "and grade the work of strangers in a container")
-
-
-def works(isolate: str) -> bool:
-    """Whether a room can be built here, tried with a process that does nothing in it."""
-    with TemporaryDirectory(prefix="minidalle-") as home:
-        home = os.path.realpath(home)
-        told = room(home)
-        act = [walls.__file__, json.dumps(told)] if isolate == "unshare" else ["-c", ""]
-        words = [*prefix(isolate, told), sys.executable, *act]
-        with suppress(OSError, subprocess.TimeoutExpired):
-            return subprocess.run(words, capture_output=True, timeout=20).returncode == 0
-    return False
-
+# ---- the files that judge -----------------------------------------------------------------
 
 def package_digest() -> str:
     """Of all files that judge. A student's code could change them where there are no walls."""
@@ -495,11 +203,16 @@ def graded(path: Path, budget: str = "smoke", limits: Limits = Limits(),  # noqa
         lesson = lesson or lesson_named(path.name)
         return Grade(path, lesson, nothing(lesson), note=str(error), ran=False)
     cells, verdicts = code_cells(notebook), nothing(lesson)
-    tasks = {last_name(one): one for one in exercises() if one.lesson == lesson}
+    here = [one for one in exercises() if one.lesson == lesson]
+    tasks = {last_name(one): one for one in here if not isinstance(one, Result)}
+    road = next((one for one in here if isinstance(one, Result)), None)
+    file = handed_in(path, lesson) if road else None
     note, eye = otherwise(notebook, lesson), ()
-    if any(re.search(rf"\b{name}\b", source) for name in tasks for source in cells):
-        with Apart(path, data, budget, limits, isolation(isolate)) as apart:
+    if file or any(re.search(rf"\b{name}\b", source) for name in tasks for source in cells):
+        with Apart(path, data, budget, limits, isolation(isolate), beside_of(file)) as apart:
             try:
+                if file:                       # first, while nothing of the student's has run
+                    verdicts[road.name] = apart.result(road)
                 found = apart.read(cells, list(tasks))
                 eye = tuple(by_eye(found))
                 absent_ones(found["cells"], tasks, verdicts)
@@ -520,7 +233,28 @@ def otherwise(notebook: dict, lesson: str) -> str:
 
 def nothing(lesson: str) -> dict[str, Verdict]:
     """The verdicts on a notebook without a function."""
-    return {one.name: absent(one) for one in exercises() if one.lesson == lesson}
+    return {one.name: Verdict(one.name, "undefined", None, f"no {one.lesson}.pt lies beside the "
+                              "notebook") if isinstance(one, Result) else absent(one)
+            for one in exercises() if one.lesson == lesson}
+
+
+def handed_in(path: Path, lesson: str) -> Path | None:
+    """The file of a Result that belongs to a notebook: of its name, of the lesson's where the
+    folder has one notebook only, or of the same number in Canvas's names."""
+    mine = re.match(r"[^_]+(_LATE)?_\d+_", path.name)
+    alone = len(list(path.parent.glob("*.ipynb"))) == 1
+    found = [path.with_suffix(".pt"), *([path.parent / f"{lesson}.pt"] if alone else []),
+             *(sorted(path.parent.glob(f"{mine[0]}*{lesson}*.pt")) if mine else [])]
+    return next((file for file in found if file.is_file()), None)
+
+
+def beside_of(file: Path | None) -> dict[str, Path]:
+    """What a road is drawn and read with: copied to where the notebook's processes find it."""
+    if file is None:
+        return {}
+    from minidalle.course.results import judge_file  # it brings all that trains
+
+    return {"hand_in.pt": file, "judge.pt": judge_file()}
 
 
 def by_eye(found: dict) -> list[str]:
@@ -592,11 +326,6 @@ def counts(verdict: Verdict, made: bool, before: Verdict) -> bool:
     return made or before.state == "undefined" or verdict.state not in ("type", "broken")
 
 
-def last_name(exercise: Exercise) -> str:
-    """What the function is called in the notebook."""
-    return exercise.name.rpartition(".")[2]
-
-
 def absent(exercise: Exercise, more: str = "") -> Verdict:
     return Verdict(exercise.name, "undefined", None,
                    f"no cell defines {last_name(exercise)}{more}")
@@ -616,65 +345,3 @@ def ended(exercise: Exercise, why: str) -> Verdict:
     state = "crashed" if why.startswith("its process") else "timeout"
     return Verdict(exercise.name, state, None, f"The notebook was stopped while this function was "
                    f"at work: {why}.")
-
-
-# ---- the report -----------------------------------------------------------------------------
-
-def report(grade: Grade, verbose: bool = False) -> str:
-    """A line for the file and one for each exercise; with verbose, what the student is told."""
-    if not grade.ran:
-        of = f" of {grade.out_of}" if grade.lesson else ""
-        return f"{printable(grade.file)}: 0{of} points, {printable(grade.note)}"
-    lines = [f"{printable(grade.file)}: {grade.total} of {grade.out_of} "
-             f"point{'s'[:grade.out_of != 1]}" + ("" if grade.verdicts else
-                                                  f", {grade.lesson} has no exercises")]
-    wide = max(map(len, grade.verdicts), default=0)
-    for name, verdict in grade.verdicts.items():
-        lines.append(f"  {grade.points(name)} of {points_of()[name]}  {name:{wide}}  "
-                     f"{printable(label(verdict))}")
-        if verbose and verdict.message not in label(verdict) and not verdict.passed:
-            words = printable(f"{verdict.message} {verdict.later}".strip())
-            lines += textwrap.wrap(words, WIDTH, initial_indent=" " * 10,
-                                   subsequent_indent=" " * 10)
-            lines += [" " * 12 + printable(line) for line in verdict.lines]
-    lines += [f"  read this by eye: {printable(one)}" for one in grade.eye]
-    return "\n".join([*lines, f"  {printable(grade.note)}"] if grade.note else lines)
-
-
-def label(verdict: Verdict) -> str:
-    """A verdict in a few words."""
-    own = {"passed": "passed", "mistake": verdict.mistake, "broken": verdict.message,
-           "undefined": f"not defined: {verdict.message}",
-           "unreached": f"not reached: {verdict.message}",
-           "some": "caught {} of {}".format(*verdict.part)}
-    return own.get(verdict.state) or WORDS[verdict.state]
-
-
-def printable(text: object) -> str:
-    """On one line, and without the codes by which a terminal can be told other things."""
-    return "".join(letter if letter.isprintable() else " " for letter in str(text))
-
-
-def write_csv(path: Path, grades: list[Grade]) -> None:
-    """A row for each file; a column for each exercise of the lessons that were graded."""
-    lessons = {grade.lesson for grade in grades}
-    names = [one.name for one in exercises() if one.lesson in lessons]
-    rows = [["file", "lesson", "points", "out_of", *names, *(f"{name} points" for name in names),
-             "seconds", "by eye", "note"]]
-    for grade in grades:
-        states = [grade.verdicts[name].mistake or grade.verdicts[name].state
-                  if name in grade.verdicts else "" for name in names]
-        points = [grade.points(name) if name in grade.verdicts else "" for name in names]
-        rows.append([grade.file, grade.lesson, grade.total, grade.out_of, *states, *points,
-                     f"{grade.seconds:.1f}", "; ".join(grade.eye), grade.note])
-
-    def save(temporary: Path) -> None:
-        with open(temporary, "w", newline="", encoding="utf-8", errors="backslashreplace") as file:
-            csv.writer(file).writerows([[harmless(cell) for cell in row] for row in rows])
-    write(path, save)
-
-
-def harmless(cell: object) -> str:
-    """A spreadsheet takes what begins with these signs for a formula, and runs it."""
-    text = printable(cell)
-    return f"'{text}" if text.lstrip().startswith(("=", "+", "-", "@")) else text

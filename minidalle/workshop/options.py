@@ -207,13 +207,24 @@ def add_grading(commands) -> None:
     grade = commands.add_parser("grade", help="say what passes in students' notebooks",
                                 description=GRADING, epilog=CAREFUL,
                                 formatter_class=argparse.RawDescriptionHelpFormatter)
-    grade.add_argument("files", nargs="+", type=Path, metavar="FILE", help="a notebook (.ipynb)")
+    grade.add_argument("files", nargs="+", type=Path, metavar="FILE",
+                       help="a notebook (.ipynb), or a folder: all that are in it")
     grade.add_argument("--csv", type=Path, metavar="FILE",
-                       help="write a table too: a row a notebook, a column an exercise")
+                       help="write a table too: a row a notebook, a column an exercise. What was "
+                            "graded is kept beside it (.jsonl), and taken from there next time")
+    grade.add_argument("--fresh", action="store_true", help="grade all anew, and keep nothing")
+    grade.add_argument("--jobs", type=number(1, 1000), metavar="N",
+                       help="so many notebooks at once (default: as many as there are cores)")
+    grade.add_argument("--student", metavar="PATTERN", help="where the student's name stands in "
+                       "the path: '{student}/03_*.ipynb', '*_{student}.ipynb'; {id} is a number")
+    grade.add_argument("--format", choices=("moodle", "canvas", "gradescope"),
+                       help="write what this system reads, into the file --out")
+    grade.add_argument("--out", type=Path, metavar="FILE", help="a .csv, for gradescope a .json")
     grade.add_argument("--seconds", type=number(1, 10 ** 6), default=300, metavar="S",
                        help="end a notebook after so many seconds; what was judged before stands "
                             "(default 300)")
-    grade.add_argument("--isolate", choices=("auto", "bwrap", "unshare", "none"), default="auto",
+    grade.add_argument("--isolate", default="auto",
+                       choices=("auto", "bwrap", "unshare", "landlock", "none"),
                        help="shut each notebook in a room without network, other processes and "
                             "places to write to (default auto: what this system has of them)")
     grade.add_argument("--lesson", metavar="03", help="the lesson of all these files, whatever "

@@ -19,13 +19,15 @@ import pytest
 import torch
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from minidalle.course import grade
+from minidalle.course import evening, grade, sandbox
 from minidalle.course.checks import Exercise, check, exercises, judge, judged
 from minidalle.course.checks.messages import LIMIT, MOST, Line, packed, plain, rebuilt, unpacked
 from minidalle.course.checks.reading import read_cell, read_cells
 from minidalle.course.checks.running import Failure, Outcome, ask
 from minidalle.course.commands import main
-from minidalle.course.grade import Grade, Limits, graded, harmless, lesson_of, read_notebook, report
+from minidalle.course.grade import Grade, graded, lesson_of, read_notebook
+from minidalle.course.reports import harmless, report
+from minidalle.course.sandbox import Limits
 
 SHORT = Limits(total=60, cell=1, function=0.5, grace=1)
 HEAD = "import math, os, sys, time\nimport torch\nfrom minidalle.course.checks import check"
@@ -96,7 +98,7 @@ def test_a_perfect_notebook_gets_all_points_and_is_told_so_in_a_line_an_exercise
     assert rest[0] == "  1 of 1  transformer.softmax           passed" and len(rest) == 7
     assert all(line.endswith(" passed") for line in rest)
     row, = csv.DictReader(table.open())
-    assert (row["lesson"], row["points"], row["out_of"], row["note"]) == (
+    assert (row["lesson"], row["points"], row["total"], row["note"]) == (
         "03_transformer", "15", "15", "")
     assert [row[f"transformer.{name}"] for name in RIGHT] == 7 * ["passed"]
     assert float(row["seconds"]) > 0
@@ -204,8 +206,8 @@ def alive(mark: str) -> bool:
     return any(mark in line and "sleep" in line for line in found.splitlines())
 
 
-ROOM = pytest.param("unshare", marks=pytest.mark.skipif(
-    not grade.works("unshare"), reason="this system builds no rooms"))
+ROOM, FENCE = (pytest.param(way, marks=pytest.mark.skipif(
+    not sandbox.works(way), reason="this system has none")) for way in ("unshare", "landlock"))
 OUTSIDE = """
 import signal, subprocess
 for name in {names!r}:
@@ -236,8 +238,9 @@ def test_a_process_that_hides_in_a_session_of_its_own_is_ended_with_the_notebook
     assert done.total == 1 and not alive("98765.1234")
 
 
-@pytest.mark.parametrize("isolate", [ROOM])
-def test_in_a_room_nothing_outside_is_written_stopped_or_called(tmp_path, isolate):
+@pytest.mark.parametrize("isolate", [ROOM, FENCE])
+def test_in_a_room_or_behind_a_fence_nothing_outside_is_written_stopped_or_called(
+        tmp_path, isolate):
     """Files, the grader's own process, and a server that listens."""
     victim = tmp_path / "other.ipynb"
     victim.write_text("honest")
@@ -253,12 +256,17 @@ def test_in_a_room_nothing_outside_is_written_stopped_or_called(tmp_path, isolat
     assert not Path(grade.__file__ + ".new").exists()
 
 
-@pytest.mark.parametrize("isolate", [ROOM])
-def test_in_a_room_neither_the_user_s_home_nor_the_other_submissions_are_seen(tmp_path, isolate):
+@pytest.mark.parametrize("isolate", [ROOM, FENCE])
+def test_neither_the_user_s_home_nor_the_other_submissions_nor_the_solutions_can_be_read(
+        tmp_path, isolate):
+    """Behind a fence one may know that they are there, and no more. In a room the solutions are
+    hidden where the repository lies in the user's home."""
     other = notebook(tmp_path / "b" / "03_transformer.ipynb", HEAD, RIGHT["softmax"])
     assert other.is_file()
-    peek = (f"assert not os.path.exists({str(other)!r})\n"
-            f"assert not os.path.exists({str(Path.home() / '.bashrc')!r})\n")
+    private = [str(other), str(Path.home() / ".bashrc")]
+    private += [str(sandbox.ROOT / "lessons/03_transformer.ipynb")] if isolate == "landlock" else []
+    peek = (f"for name in {private!r}:\n    try:\n        open(name).read(1)\n    except OSError:"
+            "\n        continue\n    raise ValueError(name)\n")
     done = graded(notebook(tmp_path / "a" / "03_transformer.ipynb", HEAD, peek + RIGHT["softmax"]),
                   isolate=isolate)
     assert states(done)["softmax"] == "passed", report(done)
@@ -278,13 +286,28 @@ def test_what_has_been_given_away_in_a_room_is_not_had_again(tmp_path, isolate):
     assert done.total == 1 and not victim.exists()
 
 
+def test_submissions_in_the_repository_itself_are_hidden_and_the_package_is_not():
+    kept = sandbox.room("/scratch")["kept"]
+    assert sandbox.fit_to_hide(sandbox.ROOT / "lessons", set(kept))        # any folder of it
+    assert not sandbox.fit_to_hide(sandbox.PACKAGE / "course", set(kept))
+    assert str(sandbox.ROOT) not in kept and str(sandbox.PACKAGE) in kept
+
+
+def test_the_first_line_names_each_layer_that_is_used_and_each_that_is_not():
+    for way in sandbox.ALL:
+        have, _, lack = sandbox.described(way).partition("; not had: ")
+        assert have.startswith(f"{way}: its own process group, limits on memory")
+        for name, ways in sandbox.LAYERS.items():
+            assert (name in have, name in lack) == (way in ways, way not in ways)
+
+
 def test_where_no_room_can_be_built_auto_goes_without_and_a_named_one_is_refused(monkeypatch):
-    monkeypatch.setattr(grade, "works", lambda isolate: False)
-    grade.isolation.cache_clear()
-    assert grade.isolation("auto") == grade.isolation("none") == "none"
+    monkeypatch.setattr(sandbox, "works", lambda isolate: False)
+    sandbox.isolation.cache_clear()
+    assert sandbox.isolation("auto") == sandbox.isolation("none") == "none"
     with pytest.raises(OSError, match="--isolate is unshare, and unshare cannot be used here"):
-        grade.isolation("unshare")
-    grade.isolation.cache_clear()
+        sandbox.isolation("unshare")
+    sandbox.isolation.cache_clear()
 
 
 def test_the_grader_can_be_imported_where_no_process_can_be_limited():
@@ -543,23 +566,26 @@ def test_files_that_are_none_do_not_stop_the_others_and_the_exit_code_says_so(tm
     empty = notebook(tmp_path / "05_metrics.ipynb")
     table = tmp_path / "grades.csv"
     table.write_text("old")
-    assert main(["grade", str(tmp_path), str(empty), str(tmp_path / "=1+1.ipynb"),
+    (tmp_path / "none").mkdir()
+    assert main(["grade", str(tmp_path / "none"), str(empty), str(tmp_path / "=1+1.ipynb"),
                  str(notebook(tmp_path / "04_clip.ipynb")), "--csv", str(table)]) == 2
     lines = [line for line in capsys.readouterr().out.splitlines() if not line.startswith("  ")]
-    assert lines == [f"{tmp_path}: 0 points, it is a folder, or another thing that is no file",
+    assert sorted(lines) == sorted([
+                     f"{tmp_path}/none: 0 points, it is a folder, or another thing that is no file",
                      f"{empty}: 0 of {worth('05_metrics')} points",
                      f"{tmp_path}/=1+1.ipynb: 0 points, there is no such file",
-                     f"{tmp_path}/04_clip.ipynb: 0 of {worth('04_clip')} points"]
+                     f"{tmp_path}/04_clip.ipynb: 0 of {worth('04_clip')} points"])
     header, *rows = csv.reader(table.open())
     lessons = ("04_clip", "05_metrics")
     names = [one.name for one in exercises() if one.lesson in lessons]
-    assert header == ["file", "lesson", "points", "out_of", *names,
-                      *(f"{name} points" for name in names), "seconds", "by eye", "note"]
+    assert header == ["student", "lesson", "points", "total", *names,
+                      *(f"{name} points" for name in names), "messages", "seconds", "by eye",
+                      "note", "file"]
     assert [row[1] for row in rows] == ["", "05_metrics", "", "04_clip"]
     for row in rows:
         assert row[4:4 + len(names)] == ["undefined" if one.lesson == row[1] else ""
                                          for one in exercises() if one.lesson in lessons]
-    assert rows[0][-1].startswith("it is a folder") and len(rows) == 4
+    assert rows[0][-2].startswith("it is a folder") and len(rows) == 4
 
 
 def worth(lesson: str) -> int:
@@ -607,17 +633,21 @@ def test_the_table_is_written_over_nothing_that_is_no_table(tmp_path, capsys, na
 
 
 def test_ctrl_c_ends_the_grading_and_keeps_what_was_graded(tmp_path, capsys, monkeypatch):
-    first, second = (notebook(tmp_path / name) for name in ("04_clip.ipynb", "05_metrics.ipynb"))
+    files = [notebook(tmp_path / name) for name in ("04_clip.ipynb", "05_metrics.ipynb")]
 
-    def stopping(path, *rest):
-        if path == second:
-            raise KeyboardInterrupt
-        return graded(path, *rest)
-    monkeypatch.setattr(grade, "graded", stopping)
+    def stopping(tasks, jobs):
+        yield tasks[0], tasks[0].graded()
+        raise KeyboardInterrupt
     table = tmp_path / "grades.csv"
-    assert main(["grade", str(first), str(second), "--csv", str(table)]) == 130
+    with monkeypatch.context() as patch:
+        patch.setattr(evening, "grade_all", stopping)
+        assert main(["grade", *map(str, files), "--csv", str(table)]) == 130
     assert "1 of 2 files were graded" in capsys.readouterr().err
     assert len(list(csv.reader(table.open()))) == 2
+    assert main(["grade", *map(str, files), "--csv", str(table)]) == 0
+    out, err = capsys.readouterr()
+    assert "1 of 2 files were graded before" in err and len(list(csv.reader(table.open()))) == 3
+    assert [line.split(":")[0] for line in out.splitlines() if line[0] != " "] == [*map(str, files)]
 
 
 def test_the_help_warns_that_strangers_code_is_run(capsys):

@@ -16,7 +16,9 @@ from minidalle.course.checks import Exercise, Hunt, Mistake, Verdict, check, hun
 from minidalle.course.checks.apart import Far, error_of
 from minidalle.course.checks.hunting import STYLES, suspects
 from minidalle.course.checks.messages import Line
-from minidalle.course.grade import Apart, earned, graded, label, report
+from minidalle.course.grade import earned, graded
+from minidalle.course.reports import label, report
+from minidalle.course.sandbox import Apart
 
 LESSONS = Path(__file__).parents[2] / "lessons"
 HUNTS = [one for one in checks.exercises() if isinstance(one, Hunt)]
@@ -91,7 +93,7 @@ def test_a_weak_test_is_told_how_many_it_caught_as_counted_by_hand(test, caught,
     assert (said.state, said.part) == ("some", (caught, 5))
     assert said.message.startswith(f"You caught {caught} of 5 mistakes, and")
     assert said.later == f"One that slipped through: {first}."
-    assert label(said) == f"caught {caught} of 5"
+    assert label(said) == f"You caught {caught} of 5 mistakes"
 
 
 def typed(f):

@@ -1,7 +1,7 @@
 """What passes in the notebooks named with --notebook: a test for each exercise."""
 import pytest
 
-from minidalle.course.grade import label, printable
+from minidalle.course.reports import label, printable
 
 
 def test_exercise(notebook, exercise, grade):

@@ -93,6 +93,29 @@ def hunt(exercise: Exercise, *names: str) -> Hunt:
     return Hunt(exercise, tuple(known[name] for name in names))
 
 
+def a_result():
+    """What a Result asks for: a name, and the models of a road by theirs."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """An exercise whose answer is a trained road: course/results.py draws with it, and reads."""
+    name: str                                   # stem.result
+    lesson: str
+    parts: dict[str, tuple]                     # name -> the class of its config, config -> model
+    painter: Callable                           # (tokenizer, models) -> (captions, g) -> images
+    chance: float                               # what guessing scores, and what the planted bug
+    broken: float
+    colours: int = 8                            # of the palette, in the lesson's world
+    bands: tuple[float, ...] = (0.3, 0.6, 0.9)  # shares of right pictures; a point for each
+    mistakes: tuple = ()                        # no wrong answer has a name here
+    function: Callable = a_result
+
+    @property
+    def points(self) -> int:
+        return len(self.bands)
+
+
 @dataclass(frozen=True)
 class Verdict:
     name: str                  # of the exercise
@@ -113,7 +136,7 @@ class Verdict:
 TRIED = Counter()              # how often each exercise was checked since this process began
 
 
-def exercises() -> tuple[Exercise | Hunt, ...]:
+def exercises() -> tuple[Exercise | Hunt | Result, ...]:
     """All of them in lesson order. Imported only here: each brings its file of the package."""
     from minidalle.course.checks import (
         clip,
@@ -149,7 +172,7 @@ def exercises() -> tuple[Exercise | Hunt, ...]:
     return tuple(exercise for bank in banks for exercise in bank.EXERCISES)
 
 
-def find(name: str) -> Exercise | Hunt:
+def find(name: str) -> Exercise | Hunt | Result:
     known = {exercise.name: exercise for exercise in exercises()}
     if name not in known:
         near = difflib.get_close_matches(str(name), known, n=1) or [next(iter(known))]
@@ -261,7 +284,7 @@ def compared(exercise: Exercise, calls: list[tuple], theirs: Sequence[Outcome]) 
     return Verdict(exercise.name, "passed", None, exercise.verified)
 
 
-def not_written(exercise: Exercise | Hunt, functions: list[str]) -> Verdict:
+def not_written(exercise: Exercise | Hunt | Result, functions: list[str]) -> Verdict:
     """It raised NotImplementedError itself, or a function did that it calls: the last one."""
     helper = functions[-1] if functions else ""
     if functions[:1] == [helper] or not helper.isidentifier():      # also a name that was forged
@@ -289,6 +312,19 @@ def explained(exercise: Exercise, args: tuple, theirs: Outcome, right: Outcome) 
                        f"{theirs.error.short()}. Given: {given}.", theirs.error.lines)
     found = exercise.compare(theirs.answer, right.answer, exercise.tolerance)
     return Verdict(exercise.name, found.state, None, f"{found.message} Given: {given}.")
+
+
+def valued(result: Result, name: str, right: int, of: int) -> Verdict:
+    """A point for each band that so many right pictures reach."""
+    share = right / of
+    reached = sum(share >= band for band in result.bands)
+    said = (f"right in {right} of {of} pictures, for the captions of {name} (chance "
+            f"{result.chance:.3f}, broken {result.broken:.2f})")
+    if reached == len(result.bands):
+        return Verdict(result.name, "passed", None, said, part=(1, 1))
+    return Verdict(result.name, "some", None, f"{said[0].upper()}{said[1:]}. The next point is "
+                   f"given from {result.bands[reached]:.2f} on, and yours is {share:.2f}: train "
+                   "longer, or find what holds it back.", part=(reached, len(result.bands)))
 
 
 def names_of(exercise: Exercise | Hunt, args: tuple) -> list[str]:

@@ -20,6 +20,7 @@ import sys
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from types import ModuleType
 
 from IPython.core.interactiveshell import InteractiveShell
@@ -46,8 +47,11 @@ def main(plan: dict) -> None:
     """Three processes with one start: in the one the notebook runs, in the other nothing but its
     imports and functions, in the last what its test is tried on. Each answers until the grader
     hangs up."""
-    if plan["walls"]:
-        walls.build(**plan["walls"])
+    way, told = plan["walls"]
+    if way == "unshare":
+        walls.build(told["scratch"], told["hidden"], told["kept"])
+    if way != "none" and walls.landlock():
+        walls.fence(told["scratch"], told["kept"], told["listed"], told["files"])
     walls.limit(plan["cpu"])
     os.chdir(plan["folder"])
     sys.path.insert(0, plan["folder"])
@@ -140,6 +144,8 @@ class Bank:
         self.names, self.suspects = {}, []
 
     def answer(self, request: dict) -> dict:
+        if "result" in request:
+            return drawn_and_read(request)
         if "hunt" in request:
             self.suspects = suspects(known(request["hunt"]), request["seed"])
             return {}
@@ -154,6 +160,18 @@ class Bank:
             error = failure(stop)
         return {"error": [error.kind, error.text[:LONG]] if error else
                 ["ValueError", "the answer is too large"]}
+
+
+def drawn_and_read(request: dict) -> dict:
+    """What came of a road that was handed in, or why nothing did."""
+    from minidalle.course import results  # it brings all that trains
+
+    try:
+        found = by_alarm(lambda: results.read_for(request["result"], Path(request["hand_in.pt"]),
+                                                  Path(request["judge.pt"])), request["seconds"])
+    except (Exception, TimeUp) as stop:
+        return {"error": failure(stop).short()}
+    return {"name": found.name, "right": found.right, "of": found.of}
 
 
 class Far:

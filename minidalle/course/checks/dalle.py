@@ -5,14 +5,16 @@ idea        Each mistake is the right function with one line changed. No two log
             equal and no sum comes near p, so that every way of rounding keeps the same codes.
 """
 import math
+from functools import partial
 
 import torch
 from torch import Generator, Tensor
 from torch.nn.functional import cross_entropy, nll_loss
 
 from minidalle import dalle
-from minidalle.course.checks import Exercise, Mistake, hunt
+from minidalle.course.checks import Exercise, Mistake, Result, hunt
 from minidalle.course.checks.transformer import between, of_section
+from minidalle.dvae import Dvae, DvaeConfig
 
 LESSON = "08_dalle"
 
@@ -578,4 +580,10 @@ GUIDED = Exercise(
 TEST = hunt(TOP_P, "the crossing code dropped", "the crossing code dropped, the first kept",
     "one too many", "the rare ones kept", "sums of logits", "a share of the largest",
     "in sorted order", "one threshold for all rows", "0 in place of -inf", "probabilities returned")
-EXERCISES = (INPUTS, LOSS, TOP_K, TOP_P, GUIDED, TEST)
+RESULT = Result(
+    "dalle.result", LESSON, {"dvae": (DvaeConfig, Dvae), "dalle": (dalle.DalleConfig, dalle.Dalle)},
+    lambda words, models: partial(dalle.caption_to_picture, dalle.DalleRoad(
+        words, None, models["dvae"], models["dalle"])),
+    chance=1 / 120, broken=0.0,                # broken: the targets not shifted
+    colours=4, bands=(0.2, 0.45, 0.65))
+EXERCISES = (INPUTS, LOSS, TOP_K, TOP_P, GUIDED, RESULT, TEST)

@@ -17,7 +17,7 @@ from types import CodeType
 import torch
 from torch import Generator, Tensor
 
-from minidalle.course.checks import Hunt, Mistake, Verdict, judged, not_written
+from minidalle.course.checks import Hunt, Mistake, Result, Verdict, judged, not_written
 from minidalle.course.checks.answers import frozen
 from minidalle.course.checks.running import Reply, ask, by_thread
 
@@ -115,8 +115,8 @@ def sought(hunt: Hunt) -> str:
     return hunt.exercise.name.rpartition(".")[2]
 
 
-def known(name: str) -> Hunt:
-    """The Hunt of this name. Imports one file of checks, and not all of them."""
+def known(name: str) -> Hunt | Result:
+    """That of this name. Imports one file of checks, and not all of them."""
     bank = importlib.import_module(f"minidalle.course.checks.{name.partition('.')[0]}")
     return next(one for one in bank.EXERCISES if one.name == name)
 

@@ -6,16 +6,20 @@ idea        A picture from a wrong weight is still a picture, so what is asked f
             from one, clouds as narrow as a VAE makes them, scores that no exponential can hold.
 """
 import math
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from minidalle.course.checks import Exercise, Mistake, hunt
+from minidalle import latent
+from minidalle.clip import Clip, ClipConfig, ConvTower
+from minidalle.course.checks import Exercise, Mistake, Result, hunt
 from minidalle.course.checks.diffusion import in_section
 from minidalle.course.checks.transformer import between
 from minidalle.diffusion import cosine_schedule, mix
 from minidalle.latent import no_words
+from minidalle.vae import Vae, VaeConfig
 
 LESSON = "14_latent"
 
@@ -1403,4 +1407,10 @@ TEST = hunt(GUIDED, "added in place of replacing", "subtracted beside none",
     "the negative caption ignored", "none in the difference", "scale counted from 0",
     "turned round", "the difference alone", "scale on one answer only", "scale squared",
     "the answer clamped")
-EXERCISES = (ENCODE, MULTIPLY_ADDS, WORD_MAPS, DROPPED, GUIDED, NOISY_START, TEST)
+RESULT = Result(
+    "latent.result", LESSON, {
+        "clip": (ClipConfig, lambda config: Clip(config, ConvTower(32, config.embed))),
+        "vae": (VaeConfig, Vae), "denoiser": (latent.LatentConfig, latent.Denoiser)},
+    lambda words, models: partial(latent.caption_to_picture, latent.LatentRoad(words, **models)),
+    chance=1 / 560, broken=0.0)                # broken: a denoiser that has learnt nothing
+EXERCISES = (ENCODE, MULTIPLY_ADDS, WORD_MAPS, DROPPED, GUIDED, NOISY_START, RESULT, TEST)

@@ -5,15 +5,18 @@ idea        A picture from a slightly wrong vector is still a picture, so what i
             compared as numbers: vectors far apart and equal ones, masks of one pixel and of all,
             factors that are right and wrong together.
 """
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from minidalle import manipulate
-from minidalle.clip import unit
-from minidalle.course.checks import Exercise, Mistake, hunt
+from minidalle import manipulate, unclip
+from minidalle.clip import Clip, ClipConfig, ConvTower, unit
+from minidalle.course.checks import Exercise, Mistake, Result, hunt
 from minidalle.course.checks.transformer import between
 from minidalle.diffusion import mix
+from minidalle.prior import Prior, PriorConfig
 
 LESSON = "13_unclip"
 
@@ -670,4 +673,11 @@ TEST = hunt(SLERP, "a straight line", "a straight line, then normalised", "t rev
     "the cosine used as the angle", "not divided by the sine", "b not at right angles",
     "one t for the whole batch", "nan where a equals b", "zeros where a equals b",
     "obtuse angles taken for right ones")
-EXERCISES = (SLERP, DIRECTION, KEEP_KNOWN, FLIP_SHARE, SMALL_MASK, TEST)
+RESULT = Result(
+    "unclip.result", LESSON, {
+        "clip": (ClipConfig, lambda config: Clip(config, ConvTower(32, config.embed))),
+        "prior": (PriorConfig, Prior), "decoder": (unclip.DecoderConfig, unclip.Decoder),
+        "upsampler": (unclip.UpsamplerConfig, unclip.Upsampler)},
+    lambda words, models: partial(unclip.caption_to_picture, unclip.Unclip(words, **models)),
+    chance=1 / 560, broken=0.0)                # broken: a decoder that forgets the vector
+EXERCISES = (SLERP, DIRECTION, KEEP_KNOWN, FLIP_SHARE, SMALL_MASK, RESULT, TEST)

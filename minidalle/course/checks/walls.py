@@ -4,23 +4,33 @@ in -> out   a process -> the same with limits, or in a room of its own: everythi
             what is hidden, and nothing can be written but one folder; no network, no other process
 idea        Limits and an end for all descendants are had everywhere. The room is made of Linux
             namespaces: `unshare` opens them, build() closes the doors behind itself, and gives
-            away every right to open them again.
+            away every right to open them again. The fence is Landlock, which asks for no right
+            at all, so it is had inside of most containers too; it also stands round the room.
 left out    a container with a system of its own; what a process learns from what it may read
 
-Only the standard library: `python walls.py SCRATCH` tries whether a room can be built here.
+Only the standard library: `python walls.py '["unshare", {...}]'` tries what can be built here.
 """
 import ctypes
 import json
+import multiprocessing
 import os
 import signal
+import struct
 import sys
 import time
 from contextlib import suppress
+from multiprocessing import resource_tracker
 from pathlib import Path
 
 MEMORY, FILE, MORE = 2 ** 33, 2 ** 28, 512     # bytes of addresses, of a file; processes
 DUMPABLE, SUBREAPER, NO_NEW_RIGHTS, DROP = 4, 36, 38, 24       # <linux/prctl.h>
 BIND, READ_ONLY, RECURSIVE, MOUNT_SETATTR = 4096, 1, 0x8000, 442
+CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446        # <linux/landlock.h>
+READ, LIST = 1 | 4 | 8, 8      # run, read, list; write, truncate and the like for a single file:
+ONE_FILE = 1 | 2 | 4 | 1 << 14 | 1 << 15
+SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc", "/opt", "/proc", "/sys")
+GPUS = tuple(f"/dev/{name}" for name in os.listdir("/dev") if name.startswith("nvidia")) \
+    if os.path.isdir("/dev") else ()
 UNSHARE = ("unshare", "-U", "-r", "-m", "-p", "-f", "-n", "-i", "--kill-child", "--mount-proc")
 
 
@@ -63,17 +73,23 @@ def tasks(pid: str) -> list[str]:
         return []
 
 
-def descendants(root: int) -> set[int]:
-    """All processes that this one has started, and those that they have."""
-    parents = {}
+def parents() -> dict[int, int]:
+    """Of each process that the system shows, the one that has started it."""
+    found = {}
     for name in filter(str.isdigit, os.listdir("/proc") if os.path.isdir("/proc") else []):
         with suppress(OSError, ValueError, IndexError):
             # subtle: the second field is a name that may hold blanks and brackets
-            parents[int(name)] = int(Path(f"/proc/{name}/stat").read_text().rpartition(")")[2]
-                                     .split()[1])
+            found[int(name)] = int(Path(f"/proc/{name}/stat").read_text().rpartition(")")[2]
+                                   .split()[1])
+    return found
+
+
+def descendants(root: int) -> set[int]:
+    """All processes that this one has started, and those that they have."""
+    family = parents()
     found, new = set(), {root}
     while new:
-        new = {pid for pid, parent in parents.items() if parent in new} - found
+        new = {pid for pid, parent in family.items() if parent in new} - found
         found |= new
     return found
 
@@ -88,6 +104,18 @@ def end_all(before: set[int], seconds: float = 5.0) -> None:
             with suppress(OSError):
                 os.waitpid(pid, os.WNOHANG)
         time.sleep(0.01)
+
+
+def end_orphans() -> None:
+    """End what processes of multiprocessing have left to us, with all that it has started."""
+    known = {child.pid for child in multiprocessing.active_children()}
+    known.add(getattr(resource_tracker._resource_tracker, "_pid", None))
+    for pid in {pid for pid, parent in parents().items() if parent == os.getpid()} - known:
+        for one in (*descendants(pid), pid):
+            with suppress(OSError):
+                os.kill(one, signal.SIGKILL)
+        with suppress(OSError):
+            os.waitpid(pid, 0)
 
 
 # ---- the room
@@ -142,5 +170,47 @@ def asked(result: int, what: str) -> None:
         raise OSError(number, os.strerror(number), what)
 
 
+# ---- the fence
+
+def landlock() -> int:
+    """The version that the kernel has of it; 0 if none."""
+    call = getattr(ctypes.CDLL(None), "syscall", None)
+    return max(0, call(CREATE_RULESET, None, 0, 1)) if call and sys.platform == "linux" else 0
+
+
+def fence(scratch: str, kept: list[str], listed: list[str], files: list[str]) -> None:
+    """Landlock: from now on nothing is written but in scratch, nothing is read but what the system
+    and Python need, no TCP goes out, no signal. OSError if the kernel has none of it."""
+    version = landlock()
+    whole = (1 << {0: 0, 1: 13, 2: 14, 3: 15, 4: 15}.get(version, 16)) - 1
+    limits = (ctypes.c_uint64 * 3)(whole, 3, 3)        # files; TCP; abstract sockets and signals
+    lib = ctypes.CDLL(None, use_errno=True)
+    size = 8 if version < 4 else 16 if version < 6 else 24
+    rules = lib.syscall(CREATE_RULESET, limits, size, 0)
+    asked(min(rules, 0), "Landlock")
+    devices = [f"/dev/{name}" for name in ("null", "zero", "full", "random", "urandom", "shm")]
+    for access, paths in ((whole, [scratch, *devices, *GPUS]), (READ, [*SYSTEM, *kept, *files]),
+                          (LIST, listed)):
+        for path in filter(os.path.exists, paths):
+            allow(lib, rules, path, access & whole)
+    if not prctl(NO_NEW_RIGHTS, 1):
+        raise OSError("rights cannot be given away")
+    asked(lib.syscall(RESTRICT_SELF, rules, 0), "Landlock")
+    os.close(rules)
+
+
+def allow(lib, rules: int, path: str, access: int) -> None:
+    number = os.open(path, os.O_PATH)
+    if not os.path.isdir(path):
+        access &= ONE_FILE
+    rule = struct.pack("=Qi", access, number)
+    asked(lib.syscall(ADD_RULE, rules, 1, rule, 0), path)
+    os.close(number)
+
+
 if __name__ == "__main__":
-    build(**json.loads(sys.argv[1]))
+    way, told = json.loads(sys.argv[1])
+    if way == "unshare":
+        build(told["scratch"], told["hidden"], told["kept"])
+    if landlock() or way == "landlock":
+        fence(told["scratch"], told["kept"], told["listed"], told["files"])
