@@ -7,6 +7,7 @@ import torch
 
 from minidalle import data
 from minidalle.dalle import Dalle, DalleConfig
+from minidalle.transformer import Transformer, TransformerConfig
 
 spec = importlib.util.spec_from_file_location(
     "bench", Path(__file__).parent.parent / "bench" / "bench.py")
@@ -90,6 +91,18 @@ def test_the_count_of_a_step_is_that_of_a_linear_layer_by_hand():
         def loss(self, batch, generator):
             return self(batch).sum()
     assert bench.counted(Lone(3, 7), torch.ones(5, 3), None) == 2 * 5 * 3 * 7
+
+
+def test_the_count_of_a_transformer_is_the_textbook_s_attention_included():
+    """There and twice back: 12 D^2 a place for the weights, T D for scores and as many for messages
+    between all places."""
+    class Lone(Transformer):
+        def loss(self, batch, generator):
+            return self(batch).sum()
+    T, D, depth = 7, 16, 2
+    model = Lone(TransformerConfig(width=D, depth=depth, heads=2))
+    x = torch.randn(3, T, D, requires_grad=True)
+    assert bench.counted(model, x, None) == 3 * 3 * T * depth * (12 * D * D + 2 * T * D)
 
 
 def test_a_ladder_times_each_rung_on_top_of_those_before_it(monkeypatch):
