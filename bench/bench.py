@@ -242,7 +242,9 @@ def uses(stage: str, model: nn.Module, batch) -> dict[str, Callable[[], object]]
         "latent": lambda: model.sample(batch[1:]),
         "gan": lambda: model.sample(batch[1]),
         "imagen": lambda: model.sample(batch[1:]),
-        "superres": lambda: model.sample(shrink(batch[0], model.config.small), batch[1:])}
+        "superres": lambda: model.sample(shrink(batch[0], model.config.small), batch[1:]),
+        "flow": lambda: model.sample(batch[1:]),
+        "student": lambda: model.sample(batch[2:])}
     return {"sample": work[stage]} if stage in work else {}
 
 

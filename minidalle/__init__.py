@@ -35,6 +35,12 @@ The road of Imagen needs no CLIP: its text encoder has never seen a picture.
     states              --base------->  small pictures (B, 3, H/2, W/2)    imagen.py
     both                --superres--->  images (B, 3, H, W) in [-1, 1]     imagen.py
 
+The road of flows goes straight from noise to the whole picture, in twelve steps, or in one:
+
+    ids (B, T)          --clip------->  states of all tokens (B, T, D)     clip.py
+    noise and states    --flow------->  images (B, 3, H, W) in [-1, 1]     flow.py, dit.py
+    noise and states    --student---->  the same in one to four steps      dit.py
+
 Under them lie transformer.py, unet.py and diffusion.py; data.py makes captioned pictures (pairs.py
 with two digits each), train.py trains, metrics.py measures. These files are the reading room.
 workshop/ makes trained roads of them, tables, pictures and the command line; course/ is what

@@ -6,14 +6,15 @@ idea        Cut the picture into patches, and each is a token: from there on it 
             No halving and no skips; far parts are as near as neighbours, and where a patch lies it
             is told by sines of its row and its column. Time and text scale and shift what enters
             each part of a block, and a gate, which begins at 0, says how much of what comes out is
-            added: so the deepest stack begins as the identity (adaLN-zero). Places then ask the
-            words (cross-attention). Along a flow it draws pictures in pixels, in one go: no VAE,
-            no second model that enlarges. A student of its own paths needs one step or two.
+            added: so the deepest stack begins as the identity (adaLN-zero). Places ask the words
+            too (cross-attention). Along a flow it draws pictures in pixels, in one go: no VAE, no
+            second model that enlarges. A student of its own paths needs one step.
 equation    x <- x + gate(c) f((1 + scale(c)) norm(x) + shift(c)),   c = time + pooled text
 paper       Peebles & Xie 2023, arXiv:2212.09748, section 3.2; cross-attention: PixArt-alpha, Chen
             et al. 2023, arXiv:2310.00426, section 2.3; patches of pixels and x_0 as the answer:
             Li & He 2025 (JiT), arXiv:2511.13720
-left out    in-context conditioning, rotary positions, registers, a latent (pixels drew better)
+left out    in-context conditioning, rotary positions, registers; a latent: with patches of 4 x 4 a
+            picture has as few tokens
 """
 from dataclasses import dataclass
 
@@ -22,17 +23,18 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from minidalle.clip import Clip
-from minidalle.diffusion import clip_static, fine_weight, middle_times
+from minidalle.diffusion import clip_static, fine_weight, middle_times, twice
 from minidalle.flow import Data, Flow, few_times
 from minidalle.latent import Sketching, Words, last_word, listen, no_words
 from minidalle.tokenizer import Tokenizer
+from minidalle.train import autocast
 from minidalle.transformer import Block
 from minidalle.unet import time_features
 
 STEPS = 12                     # from pure noise to a picture
 FEW = 4                        # up to so many are drawn by the student
 GUIDANCE = 2.0
-PAIRED = 8                     # steps from the noise to the picture that a student is shown
+PAIRED = 5                     # steps from the noise to the picture that a student is shown
 
 
 # ---- the network ----------------------------------------------------------------------------
@@ -204,15 +206,17 @@ class FlowModel(Sketching):
                trace: list | None = None, noise: Tensor | None = None, order: int = 2) -> Tensor:
         """Pictures (B, C, H, W) for these words."""
         shape = (len(words[0]), self.config.channels, *2 * [self.config.size])
-        return self.flow.sample(self, shape, words, steps, guidance, generator, noise, trace,
-                                order, words[0].device)
+        return self.flow.sample(self, shape, words, steps=steps, guidance=guidance,
+                                generator=generator, noise=noise, trace=trace, order=order,
+                                device=words[0].device)
 
 
     def pairs(self, words: Words, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
         """What a student learns from: noises (B, C, H, W), and what the flow makes of them."""
         shape = (len(words[0]), self.config.channels, *2 * [self.config.size])
-        return self.flow.pairs(self, shape, words, PAIRED, GUIDANCE, generator, 2,
-                               words[0].device)
+        with autocast(words[0].device):
+            return self.flow.pairs(self, shape, words, PAIRED, GUIDANCE, generator, order=2,
+                                   device=words[0].device)
 
 
 class Student(FlowModel):
@@ -220,10 +224,18 @@ class Student(FlowModel):
     end that begin at a noise (reflow). It needs no guidance, and few steps."""
 
     def loss(self, batch: tuple[Tensor, ...], generator: Generator | None = None) -> Tensor:
-        """batch = noises (B, C, H, W), pictures (B, C, H, W) that became of them, states, heard."""
-        noise, images, *words = batch
+        """batch = noises (B, C, H, W), pictures (B, C, H, W) that became of them, states, heard.
+        Each line is learnt from at its noise and once more: to find it took longer than that."""
+        noise, images, *words = twice(tuple(batch))
         return self.flow.loss(self, images, tuple(words), generator=generator, times=few_times,
                               eps=noise)
+
+    @torch.no_grad()
+    def sample(self, words: Words, steps: int = 1,
+               generator: Generator | list[Generator] | None = None, trace: list | None = None,
+               noise: Tensor | None = None) -> Tensor:
+        """Pictures (B, C, H, W) for these words."""
+        return super().sample(words, 1.0, steps, generator, trace, noise, order=1)
 
 
 # ---- the road -------------------------------------------------------------------------------
@@ -259,4 +271,4 @@ def caption_to_picture(road: FlowRoad, captions: list[str],
         raise ValueError(f"guidance={guidance:g} came with steps={steps}, but up to {FEW} steps "
                          f"have learnt the guidance {GUIDANCE:g}; leave it alone, or take more "
                          "steps")
-    return road.student.sample(words, 1.0, steps, generator, trace, order=1)    # (B, 3, H, W)
+    return road.student.sample(words, steps, generator, trace)              # (B, 3, H, W)

@@ -7,12 +7,15 @@ idea        Lay a straight line from each picture to a noise, and let a network 
             noise. Each line is straight, but where lines cross, the field is their mean, and so
             its own paths bend: one step would miss. Reflow draws the lines anew, each from a noise
             to the picture where its path ended. These hardly cross, so a second network that learns
-            them goes straighter, and needs few steps, or one.
+            them goes straighter, and needs few steps, or one. A shortcut model is told, beside the
+            time, where it shall arrive, and learns that one leap ends where two of half its length
+            do. A diffusion is such a flow after a change of time and scale, and DDIM Euler's step.
 equation    x_t = (1 - t) x_0 + t eps,   dx_t / dt = v(x_t, t) = E[eps - x_0 | x_t]
 paper       Lipman et al. 2022, arXiv:2210.02747, section 4; Liu et al. 2022 (rectified flow and
             reflow), arXiv:2209.03003, algorithm 1; logit-normal times: Esser et al. 2024,
-            arXiv:2403.03206, section 3.1; leaps: Frans et al. 2024 (shortcut models),
-            arXiv:2410.12557, section 3; answering with x_0: Li & He 2025, arXiv:2511.13720
+            arXiv:2403.03206, section 3.1; shortcut models: Frans et al. 2024, arXiv:2410.12557,
+            section 3; answering with x_0: Li & He 2025, arXiv:2511.13720
+tried       for one step, MeanFlow (arXiv:2505.13447) as well: see FEW_STEPS_TRIED
 left out    other paths than straight ones, pairing noises with near data, likelihoods
 
 The model is any callable `model(x_t, t, condition, keep) -> like x_t`, as in diffusion.py, but t
@@ -59,6 +62,10 @@ class Velocity:
     def to_velocity(x_t: Tensor, answer: Tensor, t: Tensor) -> Tensor:
         return answer
 
+    @staticmethod
+    def answer(x_t: Tensor, v: Tensor, t: Tensor) -> Tensor:
+        return v
+
 
 class Data:
     """Where it comes from. A network whose patches have fewer numbers than its width can say this,
@@ -71,6 +78,10 @@ class Data:
     def to_velocity(x_t: Tensor, answer: Tensor, t: Tensor) -> Tensor:
         return (x_t - answer) / t              # x_t - x_0 = t (eps - x_0)
 
+    @staticmethod
+    def answer(x_t: Tensor, v: Tensor, t: Tensor) -> Tensor:
+        return x_t - t * v
+
 
 # ---- where in t one trains ----
 
@@ -82,9 +93,10 @@ def logit_normal(t: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
 
 
 def few_times(n: int, device: torch.device, generator: Generator | None = None) -> Tensor:
-    """1 for every second, or else one of 3/4, 1/2, 1/4: where one, two or four steps ask."""
-    first, other = (rand(n, device, generator) for _ in range(2))
-    return torch.where(first < 0.5, 1.0, (3 * other).floor().clamp(max=2) / 4 + 0.25)
+    """Where one, two or four steps ask: the first half of them at 1, the others at 3/4, 1/2, 1/4.
+    """
+    quarter = (1 + 3 * rand(n, device, generator)).floor().clamp(max=3) / 4     # (n,)
+    return torch.where(torch.arange(n, device=device) < n / 2, 1.0, quarter)
 
 
 # ---- the process around a model ----
@@ -118,7 +130,10 @@ class Flow:
                  guidance: float | Tensor = 1.0) -> Tensor:
         """v at x_t (B, ...) and times t (B,), all above 0."""
         answer = guided(model, x_t, t, condition, guidance).to(x_t.dtype)
-        v = self.predict.to_velocity(x_t, answer, like(t, x_t))         # (B, ...)
+        return self.held(x_t, self.predict.to_velocity(x_t, answer, like(t, x_t)), t)
+
+    def held(self, x_t: Tensor, v: Tensor, t: Tensor) -> Tensor:
+        """The velocity v (B, ...) whose guess of x_0 lies within the threshold."""
         if self.threshold is None:
             return v
         return (x_t - self.threshold(x_t - like(t, x_t) * v)) / like(t, x_t)
@@ -163,7 +178,60 @@ class Flow:
               device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
         """What reflow learns from: noises, and the x_0 at the other ends of their paths."""
         eps = randn(shape, torch.device(device), generator)             # (B, ...)
-        return eps, self.sample(model, shape, condition, steps, guidance, noise=eps, order=order)
+        return eps, self.sample(model, shape, condition, steps=steps, guidance=guidance, noise=eps,
+                                order=order)
+
+
+# ---- leaps: a model that is also told where it shall arrive ----
+
+def leap(flow: Flow, model: Callable, x_t: Tensor, t: Tensor, to: Tensor,
+         condition=None) -> Tensor:
+    """From times t (B,) to earlier ones in one call, model(x_t, t, condition, None, to): such a
+    model answers with the mean velocity on the way, and not with that at its beginning."""
+    answer = model(x_t, t, condition, None, to).to(x_t.dtype)
+    v = flow.held(x_t, flow.predict.to_velocity(x_t, answer, like(t, x_t)), t)
+    return x_t + like(to - t, x_t) * v
+
+
+def shortcut_loss(flow: Flow, model: Callable, teacher: Callable, x_0: Tensor, condition=None,
+                  guidance: float = 1.0, levels: int = 3,
+                  generator: Generator | None = None) -> Tensor:
+    """A leap should arrive where two of half its length do: arXiv:2410.12557, equation 5. Leaps
+    are 1, 1/2, 1/4, ... long; those of half the shortest are Euler's steps along the flow of the
+    teacher, whose guidance so finds its way into all of them."""
+    n = len(x_0)
+    # the shortest come last, so that the teacher has them in one piece
+    d = 0.5 ** (torch.arange(n, device=x_0.device) * levels // n).float()   # (n,)
+    t = d * (rand(n, x_0.device, generator) / d).floor() + d                # (n,) d, 2d, ... 1
+    x_t = interpolate(x_0, randn(x_0.shape, x_0.device, generator), like(t, x_0))
+    own = int((d > 0.5 ** (levels - 1)).sum())
+    with torch.no_grad():
+        x, middle, end = x_t, t - d / 2, t - d
+        for now, then in ((t, middle), (middle, end)):
+            v = flow.velocity(teacher, x[own:], now[own:], part(condition, own, n), guidance)
+            x = torch.cat([leap(flow, model, x[:own], now[:own], then[:own],
+                                part(condition, 0, own)),
+                           x[own:] + like(then - now, x)[own:] * v])
+    v = (x_t - x) / like(d, x_t)                                            # from t to t - d
+    answer = model(x_t, t, condition, None, end)
+    check_shape("the model's answer", answer, x_0.shape)
+    return (answer.float() - flow.predict.answer(x_t, v, like(t, x_t)).float()).square().mean()
+
+
+def part(condition, first: int, end: int):
+    """Some rows of a condition, inside tuples too; None stays None."""
+    if isinstance(condition, tuple):
+        return tuple(part(one, first, end) for one in condition)
+    return None if condition is None else condition[first:end]
+
+
+@torch.no_grad()
+def leaps(flow: Flow, model: Callable, noise: Tensor, steps: int, condition=None) -> Tensor:
+    """noise (B, ...) -> x_0 in so many leaps of the same length."""
+    x_t = noise
+    for t, to in pairwise(torch.linspace(1, 0, steps + 1, device=noise.device)):
+        x_t = leap(flow, model, x_t, t.expand(len(x_t)), to.expand(len(x_t)), condition)
+    return x_t
 
 
 # ---- the same path as that of a diffusion, after a change of time and scale ----

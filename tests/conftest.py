@@ -10,9 +10,11 @@ import pytest
 from minidalle import data
 from minidalle.course.commands import main
 from minidalle.diffusion import Diffusion
+from minidalle.flow import Flow
 from minidalle.workshop import compare
 
-full_sample, masks, timed = Diffusion.sample, cache(data.drawn_masks), compare.seconds_for
+full_sample, full_flow = Diffusion.sample, Flow.sample
+masks, timed = cache(data.drawn_masks), compare.seconds_for
 
 
 def hurry(patch) -> None:
@@ -20,6 +22,8 @@ def hurry(patch) -> None:
     measured, and no step of training counted: the same road, sooner."""
     patch.setattr(Diffusion, "sample", lambda self, *args, steps, **rest:
                   full_sample(self, *args, steps=min(steps, 3), **rest))
+    patch.setattr(Flow, "sample", lambda self, *args, steps, **rest:
+                  full_flow(self, *args, steps=min(steps, 3), **rest))
     patch.setattr(data, "drawn_masks", masks)
     patch.setattr(compare, "multiply_adds", lambda workshop, stage: 1e12 * len(stage))
     patch.setattr(compare, "seconds_for", lambda workshop, paint, n: timed(workshop, paint, 4))
@@ -56,7 +60,8 @@ def smoke(tmp_path_factory) -> Smoke:
     folder = tmp_path_factory.mktemp("smoke") / "runs"
     said, models = say("demo", "--out", folder), folder / "drawn-smoke-0"
     trained = {path.stem for path in models.glob("*.pt")}
-    say("train", "captioner", "arprior", "latent", "gan", "imagen", "superres", "--out", folder)
+    say("train", "captioner", "arprior", "latent", "gan", "imagen", "superres", "flow", "student",
+        "--out", folder)
     say("train", "clip", "--seed", 1, "--out", folder)         # with which `compare` measures
     return Smoke(folder, models, *said, trained)
 

@@ -62,7 +62,9 @@ def test_the_weights_in_the_textbook_count_are_those_of_the_model():
                                         ("latent", ["sample"]), ("road-latent", []),
                                         ("gan", ["sample"]), ("road-gan", []),
                                         ("textmodel", []), ("imagen", ["sample"]),
-                                        ("superres", ["sample"]), ("road-imagen", [])])
+                                        ("superres", ["sample"]), ("road-imagen", []),
+                                        ("flow", ["sample"]), ("student", ["sample"]),
+                                        ("road-flow", [])])
 def test_a_stage_is_measured_in_training_and_in_what_it_is_for_and_a_road_in_its_pictures(
         part, uses):
     got = line(part, *"--width 32 --depth 1 --heads 1 --samples 2 --batch 2".split())

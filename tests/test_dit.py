@@ -11,9 +11,11 @@ from torch.testing import assert_close
 from torch.utils.flop_counter import FlopCounterMode
 
 from minidalle.clip import Clip, ClipConfig, ConvTower
+from minidalle.diffusion import twice
 from minidalle.dit import (
     FEW,
     GUIDANCE,
+    PAIRED,
     STEPS,
     Dit,
     DitBlock,
@@ -301,7 +303,7 @@ def test_guidance_1_is_the_conditional_flow_and_more_of_it_another_picture():
 def test_a_pair_is_a_noise_and_what_the_flow_makes_of_it_guidance_included():
     model = flow_model()
     noise, images = model.pairs(words(), seed(2))
-    assert_close(model.sample(words(), GUIDANCE, 8, noise=noise), images)
+    assert_close(model.sample(words(), GUIDANCE, PAIRED, noise=noise), images, atol=0.1, rtol=0)
     assert torch.equal(noise, torch.randn(noise.shape, generator=seed(2)))
 
 
@@ -310,9 +312,11 @@ def test_the_student_is_asked_on_the_lines_of_its_pairs_at_the_times_of_few_step
     student.register_forward_pre_hook(lambda module, args: asked.append(args))
     noise, images = torch.randn(2, 3, 8, 8, generator=seed(2)), pictures()
     student.loss((noise, images, *words()), seed(4))
-    t = few_times(2, noise.device, seed(4))
-    assert torch.equal(asked[0][1], t)
-    assert_close(asked[0][0], interpolate(images, noise, like(t, images)))
+    t = few_times(4, noise.device, seed(4))
+    assert torch.equal(asked[0][1], t) and t[:2].eq(1).all() and t[2:].lt(1).all()
+    assert_close(asked[0][0], interpolate(twice(images), twice(noise), like(t, twice(images))))
+    for part, whole in zip(words(), asked[0][2], strict=True):
+        assert torch.equal(twice(part), whole)
 
 
 def test_a_student_that_knows_the_ends_of_all_paths_draws_them_in_one_step_and_in_four():
@@ -323,6 +327,13 @@ def test_a_student_that_knows_the_ends_of_all_paths_draws_them_in_one_step_and_i
         drawn = student.flow.sample(lambda x, t, told, keep: images, noise.shape, steps=steps,
                                     noise=noise)
         assert_close(drawn, images, atol=1e-5, rtol=1e-4)
+
+
+def test_the_student_draws_as_learnt_in_the_steps_asked_for_and_one_if_none_are():
+    student = flow_model(Student)
+    for steps, given in ((1, {}), (3, {"steps": 3})):
+        by_hand = student.flow.sample(student, (2, 3, 8, 8), words(), steps=steps, generator=seed())
+        assert torch.equal(student.sample(words(), generator=seed(), **given), by_hand)
 
 
 # ---- the road -------------------------------------------------------------------------------

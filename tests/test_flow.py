@@ -32,9 +32,11 @@ from minidalle.flow import (
     as_flow,
     few_times,
     interpolate,
+    leaps,
     like,
     logit_normal,
     scale_of,
+    shortcut_loss,
     time_of,
 )
 from minidalle.train import seeded_each
@@ -123,13 +125,14 @@ def test_the_density_as_it_stands_is_that_of_middle_times():
     assert logit_normal(torch.tensor(0.5)).item() == pytest.approx(4 / math.sqrt(2 * math.pi))
 
 
-def test_few_times_are_those_at_which_one_two_or_four_steps_ask_the_first_every_second_time():
+def test_few_times_are_those_at_which_one_two_or_four_steps_ask_and_half_of_them_the_first():
     t = few_times(60_000, torch.device("cpu"), seed())
-    share = {one: (t == one).float().mean().item() for one in (0.25, 0.5, 0.75, 1.0)}
-    assert sum(share.values()) == 1 and share[1.0] == pytest.approx(1 / 2, abs=0.01)
-    assert all(share[one] == pytest.approx(1 / 6, abs=0.01) for one in (0.25, 0.5, 0.75))
+    assert t[:30_000].eq(1).all()
+    share = {one: (t[30_000:] == one).float().mean().item() for one in (0.25, 0.5, 0.75)}
+    assert sum(share.values()) == pytest.approx(1)
+    assert all(one == pytest.approx(1 / 3, abs=0.01) for one in share.values())
     asked = {t for n in (1, 2, 4) for t in torch.linspace(1, 0, n + 1).tolist()[:-1]}
-    assert asked == set(share)
+    assert asked == {1.0, *share} and few_times(1, t.device, seed()).tolist() == [1.0]
 
 
 # ---- the field ------------------------------------------------------------------------------
@@ -330,6 +333,73 @@ def test_a_loss_depends_on_its_generator_and_on_no_global_one():
         torch.manual_seed(elsewhere)
         losses.append(Flow().loss(field, torch.ones(8, 2), generator=seed(n)))
     assert torch.equal(losses[0], losses[1]) and not torch.equal(losses[1], losses[2])
+
+
+# ---- leaps ----------------------------------------------------------------------------------
+
+def leaper(predict):
+    """What arrives exactly, on the paths of Gaussian data."""
+    def answer(x_t, t, condition, keep, to):
+        t, to = like(t, x_t), like(to, x_t)
+        end = (1 - to) * MEAN + (spread(to) / spread(t)).sqrt() * (x_t - (1 - t) * MEAN)
+        return predict.answer(x_t, (x_t - end) / (t - to), t)
+    return answer
+
+
+@pytest.mark.parametrize("predict", [Velocity, Data])
+def test_an_answer_is_the_inverse_of_its_velocity(predict):
+    x_t, v, t = (torch.randn(5, 3, generator=seed(n)) for n in range(3))
+    t = t[:, :1].sigmoid()
+    assert_close(predict.to_velocity(x_t, predict.answer(x_t, v, t), t), v)
+
+
+@pytest.mark.parametrize("predict", [Velocity, Data])
+@pytest.mark.parametrize("steps", [1, 2, 5])
+def test_exact_leaps_end_where_the_path_does_in_any_number(predict, steps):
+    noise = torch.linspace(-2, 2, 9)[:, None]
+    assert_close(leaps(Flow(predict), leaper(predict), noise, steps), exact_end(noise))
+
+
+@pytest.mark.parametrize("predict, exact", [(Velocity, field), (Data, guess)])
+def test_exact_leaps_have_hardly_a_shortcut_loss_and_others_have_one(predict, exact):
+    """What is left are the two steps of Euler's that the shortest is told to agree with."""
+    x_0, flow = MEAN + STD * torch.randn(3000, 1, generator=seed(1)), Flow(predict)
+
+    def loss(model, levels):
+        return shortcut_loss(flow, model, exact, x_0, levels=levels, generator=seed(2)).item()
+    left = [loss(leaper(predict), levels) for levels in (3, 4, 5)]
+    assert left[0] < 0.01 and left[0] / left[1] > 4 and left[1] / left[2] > 4, left
+    assert loss(lambda x, t, c, k, to: exact(x, t), 4) > 10 * left[1]      # that never looks ahead
+    assert loss(lambda *given: leaper(predict)(*given) + 0.2, 4) > 10 * left[1]
+
+
+def test_the_longest_leap_is_asked_from_pure_noise_and_every_leap_where_it_fits():
+    asked = []
+
+    def model(x, t, condition, keep, to):
+        asked.append((t, to))
+        return x
+    shortcut_loss(Flow(), model, field, torch.zeros(300, 1), generator=seed())
+    t, to = asked[-1]
+    for rows, d in ((slice(0, 100), 1.0), (slice(100, 200), 0.5), (slice(200, 300), 0.25)):
+        assert_close(t[rows] - to[rows], torch.full((100,), d))
+        assert sorted(set(t[rows].tolist())) == [d * k for k in range(1, int(1 / d) + 1)]
+    assert all(len(t) == 200 for t, _ in asked[:2])            # the rest is the teacher's
+
+
+def test_only_the_shortest_leaps_ask_the_teacher_and_with_its_guidance():
+    teacher, told = Toy(), torch.arange(6.0)[:, None]
+    shortcut_loss(Flow(), lambda x, t, c, k, to: x + c, teacher, torch.zeros(6, 2), told, 2.0,
+                  generator=seed())
+    assert len(teacher.calls) == 2
+    for _, _, condition, keep in teacher.calls:
+        assert condition[:, 0].tolist() == [4, 5, 4, 5]
+        assert keep.tolist() == [True, True, False, False]
+
+
+def test_a_threshold_holds_a_leap_too():
+    got = leaps(Flow(Data, clip_static), lambda x, *rest: 3 * x, torch.randn(4, 2), 1)
+    assert got.abs().max() <= 1 + 1e-5
 
 
 # ---- the same path as that of a diffusion ---------------------------------------------------

@@ -74,6 +74,17 @@ def making_latent(workshop, paint: Callable, captions: list[str], which: int,
     return images, (text, list(zip(pictures, ["noise", *[""] * (shown - 1), "picture"])))
 
 
+def making_flow(workshop, paint: Callable, captions: list[str], which: int,
+                shown: int = 10) -> tuple[Tensor, Strip]:
+    """Pictures, and how one of them was made: ever less noisy, all at its full size."""
+    trace: list = []
+    images = paint(captions, seeded(workshop.seed), trace=trace)
+    steps = [round(k * (len(trace) - 1) / (shown - 1)) for k in range(shown)]
+    text = f"noise goes nearly straight to the picture, in {len(trace)} steps"
+    pictures = [*(trace[k][0][which].clamp(-1, 1) for k in steps), images[which]]
+    return images, (text, list(zip(pictures, ["noise", *[""] * (shown - 1), "picture"])))
+
+
 def making_gan(workshop, paint: Callable, captions: list[str], which: int,
                shown: int = 11) -> tuple[Tensor, Strip]:
     """Pictures, and what else one of them could have been: made at once, it has no steps, but on

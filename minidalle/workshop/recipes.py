@@ -20,13 +20,14 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from minidalle import dalle, gan, imagen, latent, unclip
+from minidalle import dalle, dit, gan, imagen, latent, unclip
 from minidalle.ar_prior import ArPrior, ArPriorConfig
 from minidalle.caption import TwoWay, TwoWayConfig
 from minidalle.checkpoint import fingerprint, load, read_checkpoint
 from minidalle.clip import Clip, ClipConfig, ConvTower
 from minidalle.dalle import Dalle, DalleConfig, DalleRoad
 from minidalle.data import cifar10, drawn, mnist
+from minidalle.dit import FlowConfig, FlowModel, FlowRoad, Student
 from minidalle.dvae import Dvae, DvaeConfig
 from minidalle.gan import Gan, GanConfig, GanRoad, play
 from minidalle.imagen import (
@@ -50,6 +51,7 @@ from minidalle.workshop.making import (
     drawing_on,
     going_on,
     making_dalle,
+    making_flow,
     making_gan,
     making_imagen,
     making_latent,
@@ -71,7 +73,9 @@ FITS = {                       # what two CPU cores need; the gpu budget takes l
     "gan": FitConfig(steps=1000, batch=64, lr=4e-3, decay=0.99, weight_decay=0.0),
     "textmodel": FitConfig(steps=300, batch=128, lr=2e-3, decay=0.99, muon=True),
     "imagen": FitConfig(steps=1400, batch=64, lr=4e-3, decay=0.995, muon=True),
-    "superres": FitConfig(steps=800, batch=32, lr=3e-3, decay=0.99, muon=True)}
+    "superres": FitConfig(steps=800, batch=32, lr=3e-3, decay=0.99, muon=True),
+    "flow": FitConfig(steps=800, batch=64, lr=4e-3, decay=0.99, muon=True),
+    "student": FitConfig(steps=300, batch=32, lr=2e-3, decay=0.99, muon=True)}
 PURPOSE = {
     "judge": "reads digit and colours off a picture, to measure with",
     "clip": "captions and pictures as vectors in one space",
@@ -87,11 +91,13 @@ PURPOSE = {
     "gan": "noise and text vector -> picture, against a critic",
     "textmodel": "captions with gaps -> the words that were there; no picture is seen",
     "imagen": "states of a caption's words -> small picture",
-    "superres": "small picture and words -> large picture"}
+    "superres": "small picture and words -> large picture",
+    "flow": "words of a caption -> picture, along a flow",
+    "student": "the ends of the flow's paths -> a picture in few steps, or in one"}
 # on two CPU cores that know no bf16; those that do take a third to two thirds
 SECONDS = {"judge": 20, "clip": 70, "prior": 35, "arprior": 60, "decoder": 150,
            "upsampler": 30, "dvae": 160, "dalle": 330, "captioner": 360, "vae": 100, "latent": 300,
-           "gan": 120, "textmodel": 25, "imagen": 280, "superres": 110}
+           "gan": 120, "textmodel": 25, "imagen": 280, "superres": 110, "flow": 320, "student": 200}
 STAGES = tuple(FITS)
 # settings of a training that came later: checkpoints from before have none, and were made so
 LATER = {"micro": 1, "recompute": False}
@@ -278,6 +284,22 @@ class Workshop:
         return self._stage("superres", config, lambda: SuperResolution(config), self._told,
                            ("textmodel",))
 
+    def flow(self) -> FlowModel:
+        clip = self.clip()
+        config = FlowConfig(clip.config.width, size=self.world.size)
+        return self._stage("flow", config, lambda: FlowModel(config), self._heard, ("clip",))
+
+    def student(self) -> Student:
+        """It begins as the flow that teaches it, and learns where its paths end."""
+        flow = self.flow()
+
+        @torch.no_grad()
+        def batch(n, generator):
+            _, *words = self._heard(n, generator)
+            return *flow.pairs(tuple(words), generator), *words
+        return self._stage("student", flow.config, lambda: Student(flow.config), batch, ("flow",),
+                           lambda student: student.load_state_dict(flow.state_dict()))
+
     # ---- the roads ----
 
     def unclip(self, prior: Callable[[], nn.Module] | None = None) -> Unclip:
@@ -308,6 +330,10 @@ class Workshop:
     def imagen_road(self) -> ImagenRoad:
         """The road of Imagen, for imagen.py."""
         return ImagenRoad(self.tokenizer, self.textmodel(), self.imagen(), self.superres())
+
+    def flow_road(self) -> FlowRoad:
+        """The road of flow and diffusion transformer, for dit.py."""
+        return FlowRoad(self.tokenizer, self.clip(), self.flow(), self.student())
 
     def painter(self, model: str) -> Callable[..., Tensor]:
         """The `caption_to_picture` of a road with its models in place: (captions, generator, and
@@ -340,6 +366,12 @@ class Workshop:
         """A batch of those that hear the text encoder: images, states (B, T, D), heard (B, T)."""
         b = self.world.batch(n, "train", generator)
         return b.images, *self.textmodel().encode(self._ids(b.captions))
+
+    @torch.no_grad()
+    def _heard(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """A batch of those that hear CLIP's text tower: images, states (B, T, D), heard (B, T)."""
+        b, clip = self.world.batch(n, "train", generator), self.clip()
+        return b.images, *listen(clip, self._ids(b.captions))
 
     def _ids(self, captions: list[str]) -> torch.Tensor:
         return self.tokenizer.batch(captions).to(self.device)
@@ -489,4 +521,10 @@ ROADS = {                      # the first one is meant where none is named
             guidance(imagen.GUIDANCE),
             Knob("level", "L", "noise on the small picture, whose faults are forgiven with it: 0 "
                                "takes it as it is, 1 does not look at it (default "
-                               f"{imagen.LEVEL:g})", 0, 1)))}
+                               f"{imagen.LEVEL:g})", 0, 1))),
+    "flow": Road(
+        "flows and transformers", "minidalle's flow", ("clip", "flow", "student"),
+        Workshop.flow_road, dit.caption_to_picture, making_flow, seconds=0.05, knobs=(
+            guidance(dit.GUIDANCE),
+            Knob("steps", "N", "from noise to picture: 1, 2 and 4 are what a student of the flow "
+                               f"has learnt (default {dit.STEPS})", 1, 100, whole=True)))}

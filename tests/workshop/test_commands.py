@@ -19,7 +19,7 @@ import pytest
 import torch
 from PIL import Image
 
-from minidalle import dalle, data, download, gan, latent, manipulate
+from minidalle import dalle, data, dit, download, gan, latent, manipulate
 from minidalle.caption import picture_to_caption
 from minidalle.checkpoint import FORMAT, read_checkpoint, write
 from minidalle.course.checks import listing
@@ -549,6 +549,25 @@ def test_a_negative_caption_is_that_of_caption_to_picture_without_its_unknown_wo
     shop = Workshop(budget="smoke", folder=runs, device="cpu", say=lambda line: None)
     image = latent.caption_to_picture(shop.latent_road(), [SEVEN], seeded(0), negative="a red")[0]
     assert np.array_equal(pixels(runs / "draw.png"), to_pixels(image))
+
+
+@pytest.mark.parametrize("steps", [1, 4, 12])
+def test_the_steps_that_are_asked_for_are_those_of_caption_to_picture(runs, steps):
+    assert call("draw", SEVEN, "--steps", steps, out=runs, model="flow", scale=1) == 0
+    shop = Workshop(budget="smoke", folder=runs, device="cpu", say=lambda line: None)
+    image = dit.caption_to_picture(shop.flow_road(), [SEVEN], seeded(0), steps=steps)[0]
+    assert np.array_equal(pixels(runs / "draw.png"), to_pixels(image))
+
+
+@pytest.mark.parametrize("words, said", [
+    (["--steps", "0", "--model", "flow"], "'0' is not a whole number from 1 to 100"),
+    (["--steps", "2"], "--steps is of no use to unclip; add --model flow, or leave that out")])
+def test_steps_that_cannot_be_taken_are_told(tmp_path, capsys, words, said):
+    try:
+        assert call("draw", SEVEN, *words, out=tmp_path / "runs") == 2
+    except SystemExit as end:                                  # argparse's own way to say so
+        assert end.code == 2
+    assert said in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("words, said", [

@@ -358,6 +358,16 @@ def test_the_strip_of_dalle_shows_rows_of_codes_as_they_come_and_ends_with_the_p
     assert len(strip) == 9 and page[-1].texts[0].get_text().startswith("minidalle's DALL-E draws")
 
 
+def test_the_strip_of_the_flow_begins_at_the_noise_of_that_picture_and_ends_with_it(shop):
+    """The noise is drawn again by hand."""
+    paint, captions = shop.painter("flow"), ["a red seven on blue", "a pink 3 on black"]
+    images, (text, strip) = ROADS["flow"].making(shop, paint, captions, 1)
+    noise = torch.randn(images.shape, generator=seeded(0))
+    assert len(strip) == 11 and torch.equal(images, paint(captions, seeded(0)))
+    assert torch.equal(strip[0][0], noise[1].clamp(-1, 1))
+    assert torch.equal(strip[-1][0], images[1]) and text.endswith("in 3 steps")
+
+
 def test_the_strip_of_the_gan_goes_from_no_noise_to_the_picture_with_its_own(shop):
     """Painted by hand with a tenth more of that noise from one to the next."""
     paint, captions = shop.painter("gan"), ["a red seven on blue", "a pink 3 on black"]

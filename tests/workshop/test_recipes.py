@@ -5,7 +5,7 @@ from dataclasses import asdict, replace
 import pytest
 import torch
 
-from minidalle import dalle, gan, imagen, latent, unclip
+from minidalle import dalle, dit, gan, imagen, latent, unclip
 from minidalle.ar_prior import ArPrior
 from minidalle.checkpoint import fingerprint, read_checkpoint
 from minidalle.data import Digits, is_unseen
@@ -208,6 +208,12 @@ def test_models_fit_together_as_one_road_and_are_done_learning(shop):
     assert fifth.base.config.size == fifth.superres.config.small == shop.world.size // 2
     assert fifth.superres.config.size == shop.world.size
     assert fifth.text.config.vocab == fifth.tokenizer.vocab_size
+    sixth = shop.flow_road()
+    assert [sixth.clip, sixth.model, sixth.student] == \
+        [shop.models[stage] for stage in ROADS["flow"].stages]
+    assert sixth.model.config == sixth.student.config
+    assert (sixth.model.config.words, sixth.model.config.size) \
+        == (sixth.clip.config.width, shop.world.size)
     for model in shop.models.values():
         assert not model.training and not any(p.requires_grad for p in model.parameters())
 
@@ -278,6 +284,30 @@ def test_both_models_of_imagen_learn_pictures_and_the_states_of_this_text_encode
     assert torch.equal(states, shop.textmodel().states(ids)) and not states.requires_grad
 
 
+def test_the_flow_learns_pictures_and_the_words_of_the_very_clip_it_is_used_with(batches):
+    """The same batch, drawn again from the world and encoded by hand; no gradient hangs on it."""
+    batches, shop = batches
+    drawn = shop.world.batch(16, "train", seeded(5))
+    images, states, heard = batches["flow"](16, seeded(5))
+    ids = shop.tokenizer.batch(drawn.captions)
+    assert torch.equal(images, drawn.images) and torch.equal(heard, ids != shop.tokenizer.pad)
+    assert torch.equal(states, shop.clip().text_tower.states(ids)) and not states.requires_grad
+
+
+def test_the_student_learns_where_the_paths_of_this_flow_end_and_begins_as_it(batches):
+    """Captions of training, whose pictures are the flow's own; its first weights are the flow's."""
+    batches, shop = batches
+    g = seeded(5)
+    ids = shop.tokenizer.batch(shop.world.batch(16, "train", g).captions)
+    noise, images, states, heard = batches["student"](16, seeded(5))
+    assert torch.equal(heard, ids != shop.tokenizer.pad)
+    assert torch.equal(noise, torch.randn(noise.shape, generator=g))
+    paths = shop.flow().pairs((states, heard), seeded(0))[1]
+    assert images.shape == paths.shape and not images.requires_grad and images.abs().max() <= 1.01
+    for name, weight in shop.flow().state_dict().items():
+        assert torch.equal(shop.student().state_dict()[name], weight), name
+
+
 def test_the_schedules_of_the_dvae_end_with_its_training(shop):
     assert shop.dvae().config.steps == fit_config("dvae", "smoke").steps == 4
 
@@ -287,11 +317,12 @@ def test_the_schedules_of_the_dvae_end_with_its_training(shop):
     ("dalle", dalle.caption_to_picture, "guidance"),
     ("latent", latent.caption_to_picture, "guidance"),
     ("gan", gan.caption_to_picture, "truncation"),
-    ("imagen", imagen.caption_to_picture, "guidance")])
+    ("imagen", imagen.caption_to_picture, "guidance"),
+    ("flow", dit.caption_to_picture, "guidance")])
 def test_a_painter_is_caption_to_picture_of_that_road_with_its_models_in_place(
         shop, model, alone, knob):
     road = {"unclip": shop.unclip, "dalle": shop.dalle_road, "latent": shop.latent_road,
-            "gan": shop.gan_road, "imagen": shop.imagen_road}[model]()
+            "gan": shop.gan_road, "imagen": shop.imagen_road, "flow": shop.flow_road}[model]()
     captions = ["a red seven on blue", "a pink 3 on black paper"]
     images = shop.painter(model)(captions, seeded(3), **{knob: 3.0})
     assert torch.equal(images, alone(road, captions, seeded(3), **{knob: 3.0}))
@@ -388,6 +419,17 @@ def test_a_gan_of_another_clip_is_refused_by_its_fingerprint(copied):
         next(shop.clip().parameters()).add_(1)
     with pytest.raises(ValueError, match=rf"gan.pt was made with taught_by_clip = {old}, "):
         shop.gan()
+
+
+@pytest.mark.parametrize("stage, teacher", [("flow", "clip"), ("student", "flow")])
+def test_a_flow_of_another_clip_and_a_student_of_another_flow_are_refused(copied, stage, teacher):
+    shop = workshop(copied)
+    old = fingerprint(getattr(shop, teacher)())
+    with torch.no_grad():
+        next(getattr(shop, teacher)().parameters()).add_(1)
+    with pytest.raises(ValueError,
+                       match=rf"{stage}.pt was made with taught_by_{teacher} = {old}, "):
+        getattr(shop, stage)()
 
 
 @pytest.mark.parametrize("stage", ["imagen", "superres"])

@@ -154,12 +154,12 @@ def test_compare_puts_a_new_road_beside_the_others_in_table_file_and_figure(
     for label, row in (("toy", toys), ("toy, best of 2 by CLIP", toys["best_of_2"])):
         for split in ("test", "unseen"):
             assert " ".join([label, *(f"{v:.3f}" for v in row[split].values())]) in lines
-    assert "CLIP is part of unclip, dalle, latent, gan and toy, in parameters" in said
+    assert "CLIP is part of unclip, dalle, latent, gan, flow and toy, in parameters" in said
     assert "4 pictures a row (best of 8: 4, best of 2: 4), seed 0" in said
     assert len(pages[0].axes) == len(ROADS) * 40 and "toy" in pages[0].texts[0].get_text()
 
 
-@pytest.mark.parametrize("number", [1, 2, 3, 4, 6])
+@pytest.mark.parametrize("number", [1, 2, 3, 4, 6, 7])
 def test_the_comparison_of_any_number_of_roads_is_a_figure_in_which_no_text_is_cut_or_covered(
         smoke, monkeypatch, tmp_path, number):
     """By the boxes of the texts, with numbers as long as they get."""
