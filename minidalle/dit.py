@@ -221,7 +221,8 @@ class FlowModel(Sketching):
 
 class Student(FlowModel):
     """The same network on lines drawn anew: it learns where the paths of a flow, guidance included,
-    end that begin at a noise (reflow). It needs no guidance, and few steps."""
+    end that begin at a noise (reflow). It needs no guidance, and few steps: one asks 24 times less
+    than the twelve of the flow. It begins as the flow, and then 10,000 paths suffice."""
 
     def loss(self, batch: tuple[Tensor, ...], generator: Generator | None = None) -> Tensor:
         """batch = noises (B, C, H, W), pictures (B, C, H, W) that became of them, states, heard.
@@ -260,15 +261,11 @@ def caption_to_picture(road: FlowRoad, captions: list[str],
                        guidance: float = GUIDANCE, steps: int = STEPS,
                        trace: list | None = None) -> Tensor:
     """captions -> images (B, 3, H, W) in [-1, 1]. With a list of generators, one a caption, no
-    picture depends on the others. In up to four steps the student draws, at the guidance that it
-    was taught with. `trace` collects the steps."""
+    picture depends on the others. In up to four steps the student draws, but for another guidance
+    than the one it was taught with: that only the flow itself has. `trace` collects the steps."""
     words = road.words(captions)                                            # (B, T, D), (B, T)
     if not captions:
         return torch.zeros(0, 3, *2 * [road.model.config.size], device=words[0].device)
-    if steps > FEW:
+    if steps > FEW or guidance != GUIDANCE:
         return road.model.sample(words, guidance, steps, generator, trace)  # (B, 3, H, W)
-    if guidance != GUIDANCE:
-        raise ValueError(f"guidance={guidance:g} came with steps={steps}, but up to {FEW} steps "
-                         f"have learnt the guidance {GUIDANCE:g}; leave it alone, or take more "
-                         "steps")
     return road.student.sample(words, steps, generator, trace)              # (B, 3, H, W)

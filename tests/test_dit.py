@@ -357,9 +357,11 @@ def test_up_to_four_steps_the_student_draws_with_one_call_each_and_then_the_flow
     assert calls == [("student" if steps <= FEW else "flow")] * steps
 
 
-def test_few_steps_have_no_other_guidance_than_the_one_they_learnt(road):
-    with pytest.raises(ValueError, match="guidance=3 came with steps=1, but up to 4 steps"):
-        caption_to_picture(road, CAPTIONS, seed(), guidance=3.0, steps=1)
+def test_another_guidance_than_the_students_is_had_from_the_flow_in_as_few_steps(road):
+    heard = listen(road.clip, road.tokenizer.batch(CAPTIONS))
+    for guidance in (1.0, 3.0):
+        assert_close(caption_to_picture(road, CAPTIONS, seed(), guidance, steps=2),
+                     road.model.sample(heard, guidance, 2, seed()))
 
 
 @pytest.mark.parametrize("steps", [1, 6])

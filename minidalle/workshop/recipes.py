@@ -526,5 +526,6 @@ ROADS = {                      # the first one is meant where none is named
         "flows and transformers", "minidalle's flow", ("clip", "flow", "student"),
         Workshop.flow_road, dit.caption_to_picture, making_flow, seconds=0.05, knobs=(
             guidance(dit.GUIDANCE),
-            Knob("steps", "N", "from noise to picture: 1, 2 and 4 are what a student of the flow "
-                               f"has learnt (default {dit.STEPS})", 1, 100, whole=True)))}
+            Knob("steps", "N", f"from noise to picture; up to {dit.FEW}, with the usual guidance, "
+                               f"are a student's of the flow (default {dit.STEPS})", 1, 100,
+                 whole=True)))}

@@ -154,7 +154,9 @@ def test_compare_puts_a_new_road_beside_the_others_in_table_file_and_figure(
     for label, row in (("toy", toys), ("toy, best of 2 by CLIP", toys["best_of_2"])):
         for split in ("test", "unseen"):
             assert " ".join([label, *(f"{v:.3f}" for v in row[split].values())]) in lines
-    assert "CLIP is part of unclip, dalle, latent, gan, flow and toy, in parameters" in said
+    with_clip = [model for model, one in ROADS.items() if "clip" in one.stages]
+    assert {"unclip", "toy"} < set(with_clip) and "imagen" not in with_clip
+    assert f"CLIP is part of {compare.listed(with_clip)}, in parameters" in said
     assert "4 pictures a row (best of 8: 4, best of 2: 4), seed 0" in said
     assert len(pages[0].axes) == len(ROADS) * 40 and "toy" in pages[0].texts[0].get_text()
 
