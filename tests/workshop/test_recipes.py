@@ -458,7 +458,7 @@ def test_a_checkpoint_from_before_there_were_two_roads_still_loads(copied, monke
 def test_a_checkpoint_keeps_each_setting_of_its_model_and_of_its_training(shop, stage):
     """A name that both have, such as steps, must not hide one value behind the other."""
     model = getattr(shop, stage)()
-    kept = read_checkpoint(shop.path(stage))["settings"]
+    kept = recipes.LATER | read_checkpoint(shop.path(stage))["settings"]
     for config in (model.config, fit_config(stage, "smoke")):
         for name, value in asdict(config).items():
             assert value in [v for key, v in kept.items() if key.endswith(name)], name
