@@ -66,6 +66,13 @@ def need(workshop: Workshop, stages: Iterable[str], what: str) -> None:
                          "trained; press the button that trains, or run the demo")
 
 
+def loaded(workshop: Workshop, stages: Iterable[str]) -> None:
+    """From the disk, without a word: where a file lies is no part of a figure."""
+    quiet = copy.copy(workshop)                # with the same models
+    quiet.say = lambda text: None
+    quiet.make(stages)
+
+
 def understood(workshop: Workshop, caption: str) -> str:
     """What is left of a caption without the words that this world does not know."""
     grammar = workshop.world.grammar
@@ -81,7 +88,7 @@ def understood(workshop: Workshop, caption: str) -> str:
 def draw(workshop: Workshop, wish: Wish) -> Drawn:
     """The picture of a wish, and how it came to be."""
     need(workshop, ROADS[wish.road].needs(1), f"the road {wish.road}")
-    workshop.make(ROADS[wish.road].needs(1))   # loads them
+    loaded(workshop, ROADS[wish.road].needs(1))
     here = copy.copy(workshop)                 # the same models, and the wish's own seed
     here.seed = wish.seed
     knobs = {name: getattr(wish, name) for name in usual(wish.road)
@@ -105,6 +112,7 @@ def verdict(workshop: Workshop, image: Tensor, caption: str) -> list[str]:
     grammar = workshop.world.grammar
     if missing := lacking(workshop, ("judge",)):
         return [f"nobody reads it: no {missing[0]} is trained"]
+    loaded(workshop, ["judge"])
     seen = grammar.caption(workshop.judge().read(image[None])[0].tolist())
     try:
         asked = grammar.caption(grammar.parse(understood(workshop, caption)))
@@ -112,6 +120,7 @@ def verdict(workshop: Workshop, image: Tensor, caption: str) -> list[str]:
         asked = ""
     lines = [f"the judge reads {seen!r}{beside(seen, asked)}"]
     if not lacking(workshop, ("clip",)):
+        loaded(workshop, ["clip"])
         said = read(workshop, image, asked or seen)
         times = math.exp(min(lead(workshop, image[None], said)[0].item(), math.log(SURE)))
         sure = f"more than {SURE}" if times >= 0.99 * SURE else f"{max(times, 1):.3g}"
@@ -129,7 +138,7 @@ def side_by_side(workshop: Workshop, caption: str, seed: int) -> dict[str, tuple
     found = {}
     for model in ROADS:
         if not lacking(workshop, ROADS[model].needs(1)):
-            workshop.painter(model)            # loaded before the clock runs
+            loaded(workshop, ROADS[model].needs(1))            # before the clock runs
             began = time.perf_counter()
             image = draw(workshop, Wish(model, caption, seed)).image
             found[model] = image, time.perf_counter() - began
@@ -141,6 +150,7 @@ def side_by_side(workshop: Workshop, caption: str, seed: int) -> dict[str, tuple
 def edits(workshop: Workshop, image: Tensor, before: str, after: str) -> Tensor:
     """A picture (3, H, W) changed as `after` differs from `before`, at each of STRENGTHS."""
     need(workshop, EDITING, "an edit")
+    loaded(workshop, EDITING)
     many = image.expand(len(STRENGTHS), -1, -1, -1)
     if before == after:
         return many

@@ -63,7 +63,7 @@ def jupyterlab(folder: Path, **environment: str):
         yield address
     finally:
         server.terminate()
-        server.wait(20)
+        server.wait(LIMIT)
 
 
 def stripped(text: str) -> str:

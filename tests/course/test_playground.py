@@ -110,7 +110,8 @@ def test_the_judge_and_clip_are_quoted_beside_what_was_asked(monkeypatch, captio
     grammar = recipes.WORLDS["drawn"](torch.device("cpu")).grammar
     judge = SimpleNamespace(read=lambda images: torch.tensor([grammar.parse(seen)]))
     shop = SimpleNamespace(world=SimpleNamespace(grammar=grammar), judge=lambda: judge,
-                           models={"judge": judge, "clip": None}, missing=lambda stages: [])
+                           models={"judge": judge, "clip": None}, missing=lambda stages: [],
+                           make=lambda stages: None)
     monkeypatch.setattr(playground, "read", lambda shop, image, sentence: seen)
     monkeypatch.setattr(playground, "lead", lambda *args: torch.tensor([2.0]))
     lines = verdict(shop, torch.zeros(3, 32, 32), caption)
@@ -129,6 +130,13 @@ def test_an_edit_has_every_strength_from_the_picture_itself_and_none_where_nothi
     [(before, after, strength)] = asked
     assert (before, after) == ({SEVEN}, {"a red one on blue"})
     assert strength[:, 0].tolist() == pytest.approx([k / 10 for k in range(11)])
+
+
+def test_models_are_loaded_without_a_word(smoke, capsys):
+    """Where files lie is no part of what a figure says."""
+    shop = Workshop("drawn", 0, "smoke", smoke.folder, "cpu")
+    verdict(shop, draw(shop, Wish("gan", SEVEN)).image, SEVEN)
+    assert capsys.readouterr().out == "" and {"gan", "clip", "judge"} <= set(shop.models)
 
 
 def test_side_by_side_has_every_road_that_is_trained_and_no_other(shop, bare):
