@@ -83,7 +83,7 @@ def test_every_figure_is_a_file_with_the_words_that_are_stored_beside_it(source,
               for output in cell.get("outputs", []) if "image/png" in output.get("data", {})]
     shown = re.findall(r'<img class=\\"figure\\" src=\\"\.\./_static/figures/([^"\\]+)\\" '
                        r'alt=\\"(.*?)\\" loading', read(source / "lessons" / f"{name}.ipynb"))
-    assert len(shown) == len(stored) > 0
+    assert len(shown) == len(stored)
     for output, (file, words) in zip(stored, shown):
         assert (source / "static" / "figures" / file).read_bytes()[:4] == b"\x89PNG"
         alt = json.loads(f'"{words}"')
@@ -132,7 +132,8 @@ def test_the_gallery_has_the_pictures_of_the_readme_and_one_of_each_lesson(sourc
     pictures = set(re.findall(r"\((figures/[^)]+)\)", read(ROOT / "README.md")))
     assert set(re.findall(r"\((figures/[^)]+)\)", text)) == pictures
     files = re.findall(r'src="_static/figures/([^"]+)"', text)
-    assert [file.rsplit("-", 1)[0] for file in files] == NAMES
+    drawn = [name for name in NAMES if "image/png" in read(ROOT / "lessons" / f"{name}.ipynb")]
+    assert [file.rsplit("-", 1)[0] for file in files] == drawn
     assert all((source / "static" / "figures" / file).exists() for file in files)
 
 

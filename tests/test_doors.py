@@ -8,6 +8,7 @@ import pytest
 
 import minidalle
 from minidalle.workshop import commands, demo
+from minidalle.workshop.recipes import Workshop
 
 ROOT = Path(__file__).resolve().parent.parent
 GUIDE = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf8")
@@ -62,6 +63,7 @@ def test_every_folder_of_the_package_is_in_what_pip_installs():
 def test_a_package_without_its_repository_says_where_the_lessons_are(
         monkeypatch, tmp_path, capsys, root, said):
     monkeypatch.setattr(commands, "checkout", lambda: root)
+    monkeypatch.setattr(Workshop, "make", lambda self, stages: None)
     monkeypatch.setattr(demo, "demo", lambda *args: {})
     monkeypatch.setattr(demo, "table", lambda result: "a table")
     assert commands.main(["demo", "--budget", "smoke", "--out", str(tmp_path)]) == 0

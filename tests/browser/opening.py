@@ -94,13 +94,16 @@ def open_page(browser, address: str):
 def wait_for_kernel(page) -> None:
     """Until it is idle. Where JupyterLab asks which kernel to take, the one that it proposes."""
     idle = page.locator('.jp-NotebookPanel-toolbar [data-status="idle"]')
-    question = page.locator(".jp-Dialog button.jp-mod-accept")
+    wait_for(lambda: not answered(page) and idle.count() > 0)
 
-    def ready() -> bool:
-        if question.count():
-            question.first.click()
-        return idle.count() > 0
-    wait_for(ready)
+
+def answered(page) -> bool:
+    """Whether there was a question, which may come late where the machine is slow."""
+    question = page.locator(".jp-Dialog button.jp-mod-accept")
+    if question.count():
+        question.first.click()
+        return True
+    return False
 
 
 def run_all(page) -> None:
@@ -110,6 +113,7 @@ def run_all(page) -> None:
                           '.jp-OutputArea-output[data-mime-type*="stderr"]')
 
     def started() -> bool:                     # a click that comes too early is lost
+        answered(page)
         page.get_by_text("Run", exact=True).first.click()
         page.get_by_text("Run All Cells", exact=True).click()
         page.wait_for_timeout(5000)
