@@ -1,6 +1,7 @@
 r"""The exercises of lesson 16: numbers that say whether a comparison is one.
 
-in -> out   EXERCISES: parts, swap_rate, copied, share_given, guided_shares, ring_distance, p_value
+in -> out   EXERCISES: parts, swap_rate, copied, share_given, guided_shares, ring_distance, p_value;
+            a test of copied
 idea        A share is a count over a count, and nearly every mistake is about which of the two: so
             crowds are drawn in which the counts differ, and beside them stand those with ties, with
             one picture, with nothing to count. Where distances are to be equal, pictures stand in a
@@ -12,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from minidalle.course.checks import Exercise, Mistake
+from minidalle.course.checks import Exercise, Mistake, hunt
 from minidalle.course.checks.diffusion import in_section
 from minidalle.course.checks.transformer import between
 
@@ -1853,4 +1854,8 @@ def real_p_value(found: Tensor, key: Tensor) -> Tensor:
                    torch.complex(key.real, torch.zeros_like(key.real)))
 
 
-EXERCISES = (PARTS, SWAP, COPIED, GIVEN, GUIDED, RING, P_VALUE)
+TEST = hunt(COPIED, "each is its own neighbour", "the limit itself counted",
+    "the limit from the fresh ones", "all pairs in place of neighbours",
+    "the mean in place of the quantile", "the quantile from above", "training pictures counted",
+    "the sum of differences", "the sample's nearest sample", "the level as the baseline")
+EXERCISES = (PARTS, SWAP, COPIED, GIVEN, GUIDED, RING, P_VALUE, TEST)

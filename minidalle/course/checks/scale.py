@@ -1,7 +1,7 @@
 r"""The exercises of lesson 17: counts before clocks, a batch for many, a line through losses.
 
 in -> out   EXERCISES: block_parameters, training_flops, training_bytes, part_of, all_reduce, plan,
-            fit_power
+            fit_power; a test of part_of
 idea        Counts are whole numbers and compared to the last digit, with sizes of which no two are
             equal and products that neither 32 nor 64 bits hold. Batches that do not divide tell
             apart who takes the rest; processes with unequal parts tell a mean from a mean of means;
@@ -12,7 +12,7 @@ import math
 import torch
 from torch import Generator, Tensor
 
-from minidalle.course.checks import Exercise, Mistake
+from minidalle.course.checks import Exercise, Mistake, hunt
 from minidalle.course.checks.diffusion import in_section
 from minidalle.course.checks.transformer import between
 
@@ -1260,4 +1260,9 @@ FIT_POWER = Exercise(
     ), "least squares of the logarithms, over all points", tolerance=1e-3)
 
 
-EXERCISES = (BLOCK_PARAMETERS, TRAINING_FLOPS, TRAINING_BYTES, PART_OF, ALL_REDUCE, PLAN, FIT_POWER)
+TEST = hunt(PART_OF, "every so many rows", "chunk", "padded with the first rows",
+    "the rest dropped", "the rest to the last", "the larger parts at the end", "rounded bounds",
+    "the extra rows counted for the size, not for the start", "one larger part too many",
+    "ranks from 1")
+EXERCISES = (BLOCK_PARAMETERS, TRAINING_FLOPS, TRAINING_BYTES, PART_OF, ALL_REDUCE, PLAN, FIT_POWER,
+             TEST)
