@@ -237,7 +237,7 @@ def test_refresh_stores_maps_and_what_checks_say_and_leaves_what_was_trained(her
 
     def notebook(*outputs):
         sources = ("x = 1\nlesson.map()", "train()", 'check("a.b", f)', "print(check)")
-        cells = [make.new_code_cell(source, outputs=[
+        cells = [make.new_code_cell(source, execution_count=len(outputs[0]), outputs=[
             make.new_output("stream", text=text),
             make.new_output("display_data", {"image/png": text})])
             for source, text in zip(sources, outputs)]
@@ -248,8 +248,9 @@ def test_refresh_stores_maps_and_what_checks_say_and_leaves_what_was_trained(her
         *4 * [f"{budget} {seed}"]), {}))
     tools.nbformat.write(notebook("cpu", "long trained", "not yet", "c"), here / "03_x.ipynb")
     tools.refresh("03_x")
-    outputs = [[one.get("text", one.get("data")) for one in cell.outputs]
-               for cell in tools.nbformat.read(here / "03_x.ipynb", 4).cells]
+    cells = tools.nbformat.read(here / "03_x.ipynb", 4).cells
+    assert [cell.execution_count for cell in cells] == 4 * [len("smoke 0")]
+    outputs = [[one.get("text", one.get("data")) for one in cell.outputs] for cell in cells]
     assert outputs == [["cpu", {"image/png": "smoke 0"}],
                        ["long trained", {"image/png": "long trained"}],
                        ["smoke 0", {"image/png": "smoke 0"}], ["c", {"image/png": "c"}]]
