@@ -22,6 +22,7 @@ from torch import Generator, Tensor, nn
 
 from minidalle.clip import unit
 from minidalle.dalle import draw
+from minidalle.train import rand
 from minidalle.transformer import Transformer, TransformerConfig
 
 
@@ -167,9 +168,8 @@ class ArPrior(nn.Module):
         ids, text_vectors, image_vectors = batch
         codes = self.encode(image_vectors)                                  # (B, m)
         levels = torch.bucketize((image_vectors * text_vectors).sum(dim=-1), self.edges)  # (B,)
-        source = ids.device if generator is None else generator.device
-        keep = torch.rand(len(ids), device=source, generator=generator) >= self.config.drop
-        logits = self(codes[:, :-1], (ids, text_vectors, levels), keep.to(ids.device))
+        keep = rand(len(ids), ids.device, generator) >= self.config.drop    # (B,)
+        logits = self(codes[:, :-1], (ids, text_vectors, levels), keep)
         return F.cross_entropy(logits.float().flatten(0, 1), codes.flatten())
 
     @torch.no_grad()

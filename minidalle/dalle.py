@@ -24,6 +24,7 @@ from torch import Generator, Tensor, nn
 from minidalle.clip import Clip
 from minidalle.dvae import Codec
 from minidalle.tokenizer import Tokenizer
+from minidalle.train import rand
 from minidalle.transformer import Cache, Transformer, TransformerConfig
 
 TEXT_WEIGHT = 1 / 8        # and 7/8 for the codes: pictures are what we are after (section 2.2)
@@ -131,9 +132,8 @@ class Dalle(nn.Module):
     def loss(self, batch: tuple[Tensor, Tensor], generator: Generator | None = None) -> Tensor:
         """batch = ids (B, T), codes (B, N). Each picture loses its caption with chance `drop`."""
         ids, codes = batch
-        source = ids.device if generator is None else generator.device
-        drop = torch.rand(len(ids), 1, device=source, generator=generator) < self.config.drop
-        ids = ids.masked_fill(drop.to(ids.device), self.config.pad)         # (B, T)
+        drop = rand(len(ids), ids.device, generator) < self.config.drop     # (B,)
+        ids = ids.masked_fill(drop[:, None], self.config.pad)               # (B, T)
         text, image = self(ids, codes)
         text = F.cross_entropy(text.float().flatten(0, 1), self.words(ids)[:, 1:].flatten())
         image = F.cross_entropy(image.float().flatten(0, 1), codes.flatten())

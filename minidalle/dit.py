@@ -210,7 +210,6 @@ class FlowModel(Sketching):
                                 generator=generator, noise=noise, trace=trace, order=order,
                                 device=words[0].device)
 
-
     def pairs(self, words: Words, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
         """What a student learns from: noises (B, C, H, W), and what the flow makes of them."""
         shape = (len(words[0]), self.config.channels, *2 * [self.config.size])
