@@ -10,10 +10,14 @@ idea        The gradient of a layer is nearly flat: a few directions have most o
 equation    M <- mu M + (1 - mu) G;  W <- W - lr 0.2 sqrt(max(m, n)) orthogonal(mu M + (1 - mu) G)
 paper       Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks"; the
             factor, with which one lr serves AdamW as well: Liu et al. 2025, arXiv:2502.16982
-left out    its work shared among several GPUs, which all do the same; bfloat16
+left out    bfloat16
+
+Of several processes each turns a share of the matrices, for all of them.
 """
 import torch
 from torch import Tensor, nn
+
+from minidalle.parallel import divided
 
 
 def orthogonal(g: Tensor, rounds: int = 4) -> Tensor:
@@ -52,18 +56,24 @@ class Muon(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self) -> None:
         for group in self.param_groups:
-            for weight in group["params"]:
-                if weight.grad is not None:
-                    self._step(weight, group["lr"], group["momentum"], group["weight_decay"])
+            weights = [weight for weight in group["params"] if weight.grad is not None]
+            ahead = [self._ahead(weight, group["momentum"]) for weight in weights]
+            for weight, step in zip(weights, divided(direction, ahead)):
+                weight.mul_(1 - group["lr"] * group["weight_decay"])
+                weight.sub_(group["lr"] * step.view_as(weight))
 
-    def _step(self, weight: Tensor, lr: float, momentum: float, weight_decay: float) -> None:
+    def _ahead(self, weight: Tensor, momentum: float) -> Tensor:
+        """The mean of the gradients as it will be after the next one, about (m, n): Nesterov's."""
         state = self.state[weight]
         if not state:
             state["mean"] = torch.zeros_like(weight)
         mean = state["mean"].lerp_(weight.grad, 1 - momentum)
-        ahead = weight.grad.lerp(mean, momentum).flatten(1)                 # (m, n), Nesterov's
-        step = orthogonal(ahead) * (0.2 * max(ahead.shape) ** 0.5)
-        weight.mul_(1 - lr * weight_decay).sub_(lr * step.view_as(weight))
+        return weight.grad.lerp(mean, momentum).flatten(1)
+
+
+def direction(ahead: Tensor) -> Tensor:
+    """A step as long as one of AdamW's: (m, n) -> (m, n)."""
+    return orthogonal(ahead) * (0.2 * max(ahead.shape) ** 0.5)
 
 
 def matrices(model: nn.Module) -> list[nn.Parameter]:

@@ -18,7 +18,7 @@ left out    several machines, which were never tried; GAN and vector quantiser; 
 All of this is written for a run of one process as well, where it does nothing.
 """
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 
@@ -127,6 +127,23 @@ def anyone(does: bool) -> bool:
         dist.all_reduce(flag, dist.ReduceOp.MAX)
         does = bool(flag)
     return does
+
+
+def divided(work: Callable[[Tensor], Tensor], xs: list[Tensor]) -> list[Tensor]:
+    """[work(x) for x in xs], each like its x: every process does a share, and tells the others."""
+    if processes() == 1:
+        return [work(x) for x in xs]
+    largest = sorted(range(len(xs)), key=lambda i: -xs[i].numel())
+    shares = [largest[r::processes()] for r in range(processes())]
+    sizes = [[xs[i].numel() for i in share] for share in shares]
+    told = [torch.cat([xs[0].new_empty(0), *(work(xs[i]).flatten() for i in share)])
+            if r == rank() else xs[0].new_empty(sum(sizes[r])) for r, share in enumerate(shares)]
+    done = list(xs)
+    for r, share in enumerate(shares):
+        dist.broadcast(told[r], src=r)
+        for i, result in zip(share, told[r].split(sizes[r])):
+            done[i] = result.view_as(xs[i])
+    return done
 
 
 def as_the_first(model: nn.Module) -> None:

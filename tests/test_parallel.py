@@ -185,6 +185,28 @@ def test_the_parts_of_a_draw_laid_below_each_other_are_the_draw_of_the_whole():
         torch.testing.assert_close(torch.cat([part[i] for part in parts]), value)
 
 
+@pytest.mark.parametrize("rank, mine", [(0, [2, 4]), (1, [1, 3])])
+def test_work_that_is_divided_is_done_by_one_and_told_to_the_others(monkeypatch, rank, mine):
+    """Four matrices and two processes, which take turns from the largest on."""
+    xs, worked = [torch.full((n, 2), float(n)) for n in (1, 4, 3, 2)], []
+    results = {0: torch.tensor([40.0] * 8 + [20.0] * 4), 1: torch.tensor([30.0] * 6 + [10.0] * 2)}
+
+    def broadcast(x, src):
+        assert src != rank or torch.equal(x, results[src])
+        x.copy_(results[src])
+
+    def ten_times(x):
+        worked.append(len(x))
+        return 10 * x
+
+    monkeypatch.setattr(parallel, "processes", lambda: 2)
+    monkeypatch.setattr(parallel, "rank", lambda: rank)
+    monkeypatch.setattr(parallel.dist, "broadcast", broadcast)
+    found = parallel.divided(ten_times, xs)
+    assert all(torch.equal(y, 10 * x) for x, y in zip(xs, found, strict=True))
+    assert sorted(worked) == mine
+
+
 def test_what_another_generator_draws_is_left_alone():
     with parallel.Rows(seeded(1), 1, 2):
         drawn = torch.rand(3, generator=seeded(2))
