@@ -165,6 +165,14 @@ def test_each_term_occurs_in_the_lesson_that_is_said_to_make_it(build):
         assert words.rstrip().endswith(".")
 
 
+def test_the_words_of_the_last_lessons_are_each_an_entry(build):
+    made = {term: number for term, number, _ in terms(build)}
+    for number, words in (("16", "binding, swap rate, grain, Tree-Ring"),
+                          ("17", "MFU, all-reduce, data parallel, scaling law, ZeRO, bf16"),
+                          ("18", "flow, flow matching, reflow, DiT, adaLN-zero, patches, pupil")):
+        assert {made.get(word) for word in words.split(", ")} == {number}
+
+
 def test_a_term_of_a_lesson_that_is_not_there_is_refused(build):
     with pytest.raises(ValueError, match="'cat' is made in lesson 77, and there is none"):
         build.glossary("# G\n\n## Words\n\n- **cat** (77): an animal.\n", NAMES)

@@ -28,6 +28,16 @@ def test_every_file_that_the_guide_names_is_there():
     assert not [name for name in named if not any((ROOT / p / name).exists() for p in places)]
 
 
+def test_every_file_of_the_package_stands_in_the_readme_beside_what_it_does():
+    text = (ROOT / "README.md").read_text(encoding="utf8")
+    table = text[text.index("\n## How it works\n"):text.index("\n## Settings\n")]
+    rows = "\n".join(re.findall(r"^\| .*", table, re.MULTILINE))
+    named = set(re.findall(r"`(?:workshop/)?(\w+\.py)`", rows))
+    there = {path.name for path in (ROOT / "minidalle").rglob("*.py")
+             if "checks" not in path.parts and not path.name.startswith("__")}
+    assert named == there
+
+
 def test_every_target_that_the_guide_and_the_readme_name_is_one_of_the_makefile():
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     for text in (GUIDE, (ROOT / "README.md").read_text(encoding="utf8")):
