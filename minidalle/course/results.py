@@ -43,8 +43,9 @@ class Reading:
 # ---- the file
 
 def write_result(result: Result, name: str, models: dict[str, nn.Module], folder: Path) -> Path:
-    """Weights in half precision; what a model has measured stays as it is. ValueError if the models
-    are not those of the road, or nobody has signed."""
+    """Weights in half precision; what a model has measured, or was made with (the patterns of
+    DALL-E), stays as it is. ValueError if the models are not those of the road, or nobody has
+    signed."""
     if not isinstance(name, str) or not plain_name(name):
         raise ValueError(f"the name is {name!r}; write your own, under which you hand in")
     if set(models) != set(result.parts):
@@ -55,11 +56,17 @@ def write_result(result: Result, name: str, models: dict[str, nn.Module], folder
         weights = {key for key, _ in model.named_parameters()}
         parts[part] = {"config": asdict(model.config), "state": {
             key: value.cpu().half() if key in weights else value.cpu()
-            for key, value in model.state_dict().items()}}
+            for key, value in held(model).items()}}
     file = folder / f"{result.lesson}.pt"
     write(file, lambda temporary: torch.save(
         {"format": FORMAT, "lesson": result.lesson, "name": name, "parts": parts}, temporary))
     return file
+
+
+def held(model: nn.Module) -> dict[str, torch.Tensor]:
+    """All of its numbers, those too that a checkpoint leaves out because its reader knows how the
+    model was made."""
+    return {**dict(model.named_buffers(remove_duplicate=False)), **model.state_dict()}
 
 
 def read_result(result: Result, file: Path) -> tuple[str, dict[str, nn.Module]]:
@@ -83,8 +90,13 @@ def model_of(kind: type, build: Callable, part: dict) -> nn.Module:
     config = {key: tuple(value) if isinstance(value, list) else value
               for key, value in part["config"].items()}
     model = build(kind(**config))
-    model.load_state_dict({key: value.float() if value.dtype == torch.half else value
-                           for key, value in part["state"].items()})
+    state = {key: value.float() if value.dtype == torch.half else value
+             for key, value in part["state"].items()}
+    for key in state.keys() - model.state_dict().keys():
+        model.get_buffer(key)                  # there, or an error
+        owner, _, name = key.rpartition(".")
+        setattr(model.get_submodule(owner), name, state.pop(key))
+    model.load_state_dict(state)
     return model.eval().requires_grad_(False)
 
 

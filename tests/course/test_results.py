@@ -16,7 +16,7 @@ from minidalle.course.checks import Result, exercises, find, valued
 from minidalle.course.grade import earned, graded, handed_in
 from minidalle.course.reports import label
 from minidalle.course.results import judge_from, read_result, reading, write_result
-from minidalle.dalle import Dalle, DalleConfig
+from minidalle.dalle import Dalle, DalleConfig, column, convolution, full, row
 from minidalle.data import drawn
 from minidalle.dvae import Dvae, DvaeConfig
 from minidalle.metrics import Judge, JudgeConfig
@@ -76,6 +76,19 @@ def test_weights_come_back_as_half_precision_has_them_and_what_was_measured_to_t
     assert not models["toy"].weight.requires_grad and models["toy"].weight.dtype == torch.float32
 
 
+@pytest.mark.parametrize("patterns", [(full,), (convolution, full), (row, column, full)])
+def test_a_dalle_says_the_same_when_it_comes_back_whatever_its_blocks_may_see(tmp_path, patterns):
+    torch.manual_seed(0)
+    here = Dalle(DalleConfig(30, 5, 16, 4, width=16, depth=3, heads=2), patterns)
+    for weight in here.parameters():                     # as half precision has them
+        weight.data.copy_((20 * weight).half())
+    result = Result("toy.result", "99_toy", {"dalle": (DalleConfig, Dalle)}, honest, 1 / 560, 0.0)
+    _, models = read_result(result, write_result(result, "Anna", {"dalle": here}, tmp_path))
+    ids, codes = torch.randint(30, (3, 5)), torch.randint(16, (3, 16))
+    for said, back in zip(here(ids, codes), models["dalle"](ids, codes), strict=True):
+        torch.testing.assert_close(back, said)
+
+
 @pytest.mark.parametrize("name, models, words", [
     ("", {"toy": Toy(ToyConfig())}, "the name is ''; write your own"),
     (None, {"toy": Toy(ToyConfig())}, "the name is None"),
@@ -103,6 +116,8 @@ def spoilt(file: Path, kind: str) -> None:
         part["config"]["sizes"] = (2 ** 40, 2)
     if kind == "other shape":
         part["state"]["weight"] = torch.zeros(9, 9)
+    if kind == "unknown number":
+        part["state"]["forward"] = torch.zeros(())
     if kind == "lesson":
         state["lesson"] = "98_toy"
     if kind == "parts":
@@ -112,7 +127,8 @@ def spoilt(file: Path, kind: str) -> None:
         file.write_bytes(file.read_bytes()[:100])
 
 
-@pytest.mark.parametrize("kind", ["code", "wide", "other shape", "lesson", "parts", "torn"])
+@pytest.mark.parametrize("kind", [
+    "code", "wide", "other shape", "unknown number", "lesson", "parts", "torn"])
 def test_a_spoilt_file_is_refused_in_a_sentence_and_runs_nothing(tmp_path, kind):
     file = handed(tmp_path)
     spoilt(file, kind)
