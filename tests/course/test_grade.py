@@ -377,15 +377,17 @@ DEAF = """while True:
         pass"""
 
 
-@pytest.mark.parametrize("killer, why", [
-    ("os._exit(0)", "its process ended"),
+@pytest.mark.parametrize("killer, why, isolate", [
+    ("os._exit(0)", "its process ended", "none"),
+    pytest.param("os._exit(0)", "its process ended", *ROOM.values, marks=ROOM.marks),
+    ("os.fork() or time.sleep(60)\nos._exit(0)", "its process ended", "none"),
     (f"import subprocess\nsubprocess.Popen(['sleep', '98765.4321'])\n{DEAF}",
-     "it could not be interrupted")], ids=["exit", "loop"])
+     "it could not be interrupted", "none")], ids=["exit", "room", "fork", "loop"])
 def test_what_was_judged_before_the_notebook_was_stopped_stands_and_the_rest_is_not_reached(
-        tmp_path, killer, why):
+        tmp_path, killer, why, isolate):
     start = time.monotonic()
     done = graded(notebook(tmp_path / "03_transformer.ipynb", HEAD, RIGHT["softmax"], killer,
-                           RIGHT["attention"]), limits=SHORT)
+                           RIGHT["attention"]), limits=SHORT, isolate=isolate)
     assert {name: states(done)[name] for name in ("softmax", "attention", "causal_mask")} == {
         "softmax": "passed", "attention": "unreached", "causal_mask": "undefined"}
     assert done.note == f"the notebook was stopped in code cell 3: {why}"

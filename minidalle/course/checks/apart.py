@@ -55,14 +55,17 @@ def main(plan: dict) -> None:
     walls.limit(plan["cpu"])
     os.chdir(plan["folder"])
     sys.path.insert(0, plan["folder"])
+    walls.prctl(walls.DUMPABLE, 0)             # it holds all ends: nobody takes one from it
     ends = [socket.socket(fileno=number) for number in plan["sockets"]]
     one = forked(lambda line: serve(Notebook(), line), ends, 0)
     two = forked(lambda line: serve(Alone(one), line), ends, 1)
     three = forked(lambda line: serve(Bank(), line), ends, 2)
-    for end in ends:
-        end.close()
-    for child in (one, two, three):
-        os.waitpid(child, 0)
+    left = dict(zip((one, two, three), ends))
+    while left:                                # in a room it also sees off what lost its parent
+        gone, _ = os.wait()
+        if end := left.pop(gone, None):        # the grader shall know, though `unshare` and what
+            with suppress(OSError):            # the notebook has started may hold this end too
+                end.shutdown(socket.SHUT_RDWR)
 
 
 def forked(work, ends: list[socket.socket], own: int) -> int:
@@ -99,6 +102,7 @@ class Notebook:
     """The whole notebook, cell by cell."""
 
     def __init__(self):
+        walls.prctl(walls.DUMPABLE, 1)         # or it could not look into itself either
         self.shell = quiet_shell()
         self.names = self.shell.user_ns
 
