@@ -120,7 +120,9 @@ def wrong(f):
     (equal, "rejects a right answer that is rounded otherwise"),
     (a_tuple, "rejects a right answer that comes as a list"),
     (wrong, "rejects the course's own answer"),
+    (wrong, "Is the case right, and are floats compared with a tolerance?"),
     (lambda f: f(x), "the course's own answer, with TypeError: missing a required argument"),
+    (lambda f: f(x), "Is f called as f(x, times), with inputs of the kinds that the lesson names?"),
     (lambda f: exit(), "with SystemExit")])
 def test_a_test_that_rejects_what_is_right_is_told_which_style_and_earns_nothing(test, words):
     said = verdict(test)
@@ -138,13 +140,31 @@ def calls_the_answer(f):
     assert f(x, 3.0) == inner()
 
 
+def helper(rows):
+    return both(rows, 3.0)  # noqa: F821
+
+
+def calls_a_helper(f):
+    assert f(x, 3.0) == helper(x)
+
+
+def around(rows, deep):
+    return around(rows, deep - 1) if deep else helper(rows)
+
+
+def calls_a_helper_of_a_helper(f):
+    assert f(x, 3.0) == around(x, 2)
+
+
 @pytest.mark.parametrize("test, state, words", [
+    (calls_a_helper, "calls the answer", "Your test calls both"),
+    (calls_a_helper_of_a_helper, "calls the answer", "Your test calls both"),
     (unwritten, "unwritten", "still raises NotImplementedError"),
     (lambda f: None, "never calls f", "Call it with inputs of your own"),
     (lambda f: torch.allclose(f(x, 3.0)[0], 3 * x) if 0 else bool(f), "never calls f", ""),
     (lambda f: _caught(f), "returns in place of asserting", "write assert in place of return"),
     (calls_the_answer, "calls the answer", "Your test calls both: whoever has"),
-    (lambda: None, "arguments", "is called with 1 argument: f."), (3, "type", "the function")])
+    (lambda: None, "arguments", "Your test takes (), and is called with 1 argument: f."), (3, "type", "the function")])
 def test_what_is_no_test_is_told_as_what_it_is(test, state, words):
     said = verdict(test)
     assert state in (said.state, said.mistake) and words in said.message, shown(said)
@@ -200,7 +220,18 @@ def test_a_test_without_an_end_holds_up_no_notebook(test, words):
     deaf.until = start + 3
     said = verdict(test, seconds=0.2)
     assert said.state == "timeout" and words in said.message
+    assert "Your test was still at work after 0.2 seconds for all 9 that it is tried on" \
+        in said.message
     assert time.monotonic() - start < 3 + 2
+
+
+def test_an_alias_of_the_answer_is_the_answer(monkeypatch):
+    def mine(rows, times):
+        return times * rows, rows.sum()
+    monkeypatch.setitem(globals(), "both", mine)
+    monkeypatch.setitem(globals(), "other", mine)
+    said = verdict(lambda f: other(x, 3.0) == f(x, 3.0))  # noqa: F821
+    assert said.mistake == "calls the answer"
 
 
 def test_what_slipped_through_is_told_from_the_second_try_on(capsys):

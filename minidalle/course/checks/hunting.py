@@ -11,15 +11,15 @@ import importlib
 import inspect
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from types import CodeType
+from dataclasses import dataclass, field, replace
+from types import CodeType, FunctionType
 
 import torch
 from torch import Generator, Tensor
 
 from minidalle.course.checks import Hunt, Mistake, Result, Verdict, judged, not_written
 from minidalle.course.checks.answers import frozen
-from minidalle.course.checks.running import Reply, ask, by_thread
+from minidalle.course.checks.running import Failure, Reply, ask, by_thread
 
 FINE = 1e-6                    # of a number: what two right answers in float32 differ by
 
@@ -124,9 +124,25 @@ def known(name: str) -> Hunt | Result:
 def asked(answer: str, test: Callable, functions: Sequence[Callable], seconds: float,
           limit: Callable | None = None) -> Reply:
     """What comes of running the test on each of them. It may not call the answer."""
-    if answer in names_in(getattr(test, "__code__", None)):
+    if calls(answer, test):
         return Reply(reason="answer", text=answer)
     return ask(test, [(f,) for f in functions], seconds, limit)
+
+
+def calls(answer: str, test: Callable) -> bool:
+    """Whether its lines name the answer, or those of a function of the same notebook that it
+    calls, under whatever name."""
+    left, known = [test], {id(test)}
+    while left:
+        one = left.pop()
+        home, names = getattr(one, "__globals__", {}), names_in(getattr(one, "__code__", None))
+        met = [home[name] for name in names if isinstance(home.get(name), FunctionType)
+               and home[name].__globals__ is home]
+        if answer in names or home.get(answer) in met:
+            return True
+        left += [function for function in met if id(function) not in known]
+        known |= set(map(id, met))
+    return False
 
 
 def names_in(code: CodeType | None) -> set[str]:
@@ -143,8 +159,13 @@ def hunted(hunt: Hunt, found: Sequence[Suspect], reply: Reply, seconds: float) -
         return Verdict(hunt.name, "mistake", "calls the answer", f"Your test calls {reply.text}: "
                        "whoever has the right answer needs no test. Ask for what you can work out "
                        "by hand, or for what must be true of any right answer.")
+    if reply.reason == "timeout":
+        return Verdict(hunt.name, "timeout", None, f"Your test was still at work after {seconds:g} "
+                       f"seconds for all {len(found)} that it is tried on: take smaller inputs, or "
+                       f"look for a loop that never ends. {reply.text}.", reply.lines)
     if reply.reason:
-        return judged(hunt, [(a_function,)], reply, seconds)
+        said = judged(hunt, [(a_function,)], reply, seconds)
+        return replace(said, message=said.message.replace("Your function", "Your test"))
     pairs = list(zip(found, reply.outcomes, strict=True))
     unwritten = [out.error for one, out in pairs if one.style and out.error and out.error.unwritten]
     if unwritten:
@@ -153,8 +174,17 @@ def hunted(hunt: Hunt, found: Sequence[Suspect], reply: Reply, seconds: float) -
         for one, out in pairs:
             if one.style is style and out.error:
                 return Verdict(hunt.name, "strict", None, f"Your test rejects {style.name}, with "
-                               f"{out.error.short()}. {style.advice}", out.error.lines)
+                               f"{out.error.short()}. {advice(hunt, style, out.error)}",
+                               out.error.lines)
     return counted(hunt, pairs)
+
+
+def advice(hunt: Hunt, style: Style, error: Failure) -> str:
+    """Where even the course's own answer could give none, f was called with something odd."""
+    if style is STYLES[0] and error.kind != "AssertionError":
+        names = ", ".join(inspect.signature(hunt.exercise.function).parameters)
+        return f"Is f called as f({names}), with inputs of the kinds that the lesson names?"
+    return style.advice
 
 
 def a_function(*anything):
