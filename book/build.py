@@ -33,6 +33,7 @@ CUT = {"start": ("Start", [("Start", "The lessons"), ("Settings", "In a course")
        "how": ("How it works", [("How it works", "Settings")])}
 WHOLE = ("INSTRUCTOR.md", "CONTRIBUTING.md", "CHANGELOG.md", "bench/README.md", "data/README.md")
 TERM = re.compile(r"^- \*\*(.+?)\*\* \((\d\d)\): (.*\n(?:  .*\n)*)", re.MULTILINE)
+IMAGE = re.compile(r"!\[([^]]+)\]\(figures/([^)]+)\)")
 LINK = re.compile(r"(?<!!)\[([^]]*)\]\(([^)#\s]*)(#[^)\s]*)?\)")
 ASIDES = ("Break it", "Drag it", "Heard elsewhere")     # what is shown there is wrong on purpose
 NOTE = "*Run the lesson, and there are sliders here.*"
@@ -70,15 +71,15 @@ def prepare(source: Path) -> None:
     for name, (title, parts) in CUT.items():
         text = "\n".join(between(readme, *part) for part in parts)
         text = re.sub(rf"\A## {re.escape(title)}\n", "", text)
-        save(source / f"{name}.md", relinked(f"# {title}\n{text}", "", pages))
+        save(source / f"{name}.md", enlarged(relinked(f"# {title}\n{text}", "", pages)))
     for name in WHOLE:
         text = (ROOT / name).read_text(encoding="utf8")
         save(source / name, relinked(text, name, pages))
     shown = [put_lesson(name, source, pages) for name in names]
-    front = (BOOK / "index.md").read_text(encoding="utf8")
+    front = enlarged((BOOK / "index.md").read_text(encoding="utf8"))
     save(source / "index.md", front.replace("LESSONS_TABLE", table_of(shown)).replace(
         "LESSONS_LIST", "\n".join(f"{one['title']} <lessons/{one['name']}>" for one in shown)))
-    save(source / "gallery.md", gallery(readme, shown))
+    save(source / "gallery.md", enlarged(gallery(readme, shown)))
     save(source / "glossary.md", glossary((BOOK / "glossary.md").read_text(encoding="utf8"), names))
 
 
@@ -125,6 +126,11 @@ def relinked(text: str, page: str, pages: set[str]) -> str:
             return words
         return f"[{words}]({os.path.relpath(goal, folder)}{place})"
     return LINK.sub(link, text)
+
+
+def enlarged(text: str) -> str:
+    """Each picture of a text leads to itself (Sphinx puts them into _images), as figures do."""
+    return IMAGE.sub(r'<a href="_images/\2">![\1](figures/\2)</a>', text)
 
 
 def table_of(shown: list[dict]) -> str:
@@ -233,7 +239,9 @@ def put_figure(output: dict, source: Path, name: str, figures: list) -> None:
 
 
 def picture(address: str, words: str) -> str:
-    return f'<img class="figure" src="{address}" alt="{html.escape(words)}" loading="lazy">'
+    """It leads to itself alone: on a phone the words in it are small, until somebody taps on it."""
+    return (f'<a href="{address}"><img class="figure" src="{address}" alt="{html.escape(words)}" '
+            'loading="lazy"></a>')
 
 
 def hosted(name: str, repository: str) -> str:

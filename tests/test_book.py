@@ -81,10 +81,12 @@ def test_a_lesson_shows_all_that_is_stored_but_folds_solutions_behind_what_a_stu
 def test_every_figure_is_a_file_with_the_words_that_are_stored_beside_it(source, name):
     stored = [output for cell in cells_of(ROOT / "lessons" / f"{name}.ipynb")
               for output in cell.get("outputs", []) if "image/png" in output.get("data", {})]
-    shown = re.findall(r'<img class=\\"figure\\" src=\\"\.\./_static/figures/([^"\\]+)\\" '
-                       r'alt=\\"(.*?)\\" loading', read(source / "lessons" / f"{name}.ipynb"))
+    shown = re.findall(r'<a href=\\"\.\./_static/figures/([^"\\]+)\\"><img class=\\"figure\\" '
+                       r'src=\\"\.\./_static/figures/([^"\\]+)\\" alt=\\"(.*?)\\" loading',
+                       read(source / "lessons" / f"{name}.ipynb"))
     assert len(shown) == len(stored)
-    for output, (file, words) in zip(stored, shown):
+    for output, (whole, file, words) in zip(stored, shown):
+        assert whole == file                            # a tap on it shows it alone
         assert (source / "static" / "figures" / file).read_bytes()[:4] == b"\x89PNG"
         alt = json.loads(f'"{words}"')
         assert unescape(alt) == output["metadata"]["image/png"]["alt"] and len(alt) >= 20

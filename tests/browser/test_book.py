@@ -83,11 +83,16 @@ def test_a_page_loads_in_silence_and_is_whole_in_light_and_in_the_dark_and_on_a_
             image => [image.alt, image.naturalWidth])""")
         assert all(len(alt) >= 20 and wide > 0 for alt, wide in pictures), pictures
         assert name not in LESSONS or pictures
+        assert page.evaluate("""() => [...document.querySelectorAll("article img")].every(
+            image => image.closest("a")?.href === image.src)""")     # a tap shows it as it is
+        no_formula_that_fits_its_line_scrolls(page)
         wait_for(lambda: is_light(page))
+        every_word_stands_out(page)
         shoot(page, name)
         page.set_viewport_size(PHONE)
         page.emulate_media(color_scheme="dark")
         wait_for(lambda: is_dark(page))
+        every_word_stands_out(page)
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
         assert not page.evaluate("""() => [...document.querySelectorAll("article p, article h2")]
             .filter(one => !one.closest("table"))              // a table scrolls
@@ -110,6 +115,37 @@ def every_formula_is_drawn(page) -> None:
             return copy.textContent;
         })""")
     assert not [text for text in prose if re.search(r"\$|\\[a-z(\[]", text)]
+
+
+def every_word_stands_out(page) -> None:
+    """From its paper, by the ratio of 4.5 that WCAG 2 asks for; but the marks beside headings."""
+    assert not page.evaluate("""() => {
+        const numbers = colour => colour.match(/[0-9.]+/g).map(Number);
+        const light = ([red, green, blue]) => [[red, 0.2126], [green, 0.7152], [blue, 0.0722]].map(
+            ([part, weight]) => weight * (part <= 10.3 ? part / 255 / 12.92
+                                          : ((part / 255 + 0.055) / 1.055) ** 2.4)
+        ).reduce((a, b) => a + b);
+        const paper = one => {
+            const colour = one ? numbers(getComputedStyle(one).backgroundColor) : [255, 255, 255];
+            return colour[3] === 0 ? paper(one.parentElement) : colour;
+        };
+        const faint = one => {
+            const [a, b] = [numbers(getComputedStyle(one).color), paper(one)].map(light);
+            return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05) < 4.5;
+        };
+        return [...document.querySelectorAll("article :not(.headerlink, script, style)")].filter(
+            one => [...one.childNodes].some(node => node.nodeType === 3 && node.data.trim())
+                && one.getClientRects().length && !one.closest("mjx-container") && faint(one)
+        ).map(one => one.innerText);
+    }""")
+
+
+def no_formula_that_fits_its_line_scrolls(page) -> None:
+    """Headless, a scroll bar is not seen; where there is one, it hides such a formula."""
+    assert not page.evaluate("""() => [...document.querySelectorAll("mjx-container")].filter(
+        one => one.scrollWidth > one.clientWidth + 1
+            && one.querySelector("svg").getBoundingClientRect().width < one.clientWidth + 1)
+        .map(one => one.textContent)""")
 
 
 def is_light(page) -> bool:
