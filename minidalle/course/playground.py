@@ -308,7 +308,8 @@ class Playground:
         """A button: the caption and the seed of the sliders above on every road that is trained."""
         from ipywidgets import Button, Output, VBox
 
-        button, output = Button(description="draw on all roads", icon="picture-o"), Output()
+        button = Button(description="draw on all roads", icon="picture-o", layout={"width": "auto"})
+        output = Output()
 
         def compare(pressed=None) -> None:
             with output:

@@ -47,7 +47,9 @@ def test_every_control_of_the_playground_is_moved_and_the_picture_changes(browse
         written(page, first.locator("input[type=text]").first, first, "a white eight on black")
         read_off(first)
         page.screenshot(path=SHOTS / "playground-draw.png")
-        roads.locator("button").first.click()
+        button = roads.locator("button").first
+        assert button.evaluate("it => it.scrollWidth <= it.clientWidth")       # all of its words
+        button.click()
         wait_for(lambda: roads.locator("img").count() > 0)
         roads.scroll_into_view_if_needed()
         page.screenshot(path=SHOTS / "playground-roads.png")
