@@ -41,6 +41,7 @@ def run_grade(args) -> int:
     used = sandbox.isolation(args.isolate)
     print(f"isolation: {sandbox.described(used)}{'' if used != 'none' else BARE}", file=sys.stderr)
     files = [one for file in args.files for one in notebooks_in(file)]
+    say_what_is_lost(args, files)
     texts = read_all(files)
     tasks = [evening.Task(file, texts.get(file), args.budget, sandbox.Limits(total=args.seconds),
                           lesson, used) for file in files]
@@ -73,6 +74,24 @@ def notebooks_in(path: Path) -> list[Path]:
     found = sorted(file for file in path.rglob("*.ipynb") if ".ipynb_checkpoints" not in file.parts
                    ) if path.is_dir() else []
     return found or [path]
+
+
+def say_what_is_lost(args, files: list[Path]) -> None:
+    """Who would be missing from the table, or in it by an odd name."""
+    from minidalle.course.reports import check_pattern, printable
+
+    bare = [folder for path in args.files for folder in folders_without(path)]
+    odd = check_pattern(args.student, files) if args.student else []
+    for words, paths in (("no notebook is in", bare), ("--student does not fit", odd)):
+        if paths:
+            print(f"minidalle: {words} {printable(', '.join(map(str, paths)))}", file=sys.stderr)
+
+
+def folders_without(path: Path) -> list[Path]:
+    """Of a folder with one for each student those in which there is no notebook."""
+    inside = path.iterdir() if path.is_dir() and not any(path.glob("*.ipynb")) else ()
+    return sorted(folder for folder in inside if folder.is_dir() and folder.name[0] != "."
+                  and not any(folder.rglob("*.ipynb")))
 
 
 def check_outputs(args) -> None:

@@ -23,7 +23,7 @@ from pathlib import Path
 from minidalle.course import grade as grading
 from minidalle.course.checks import Verdict, walls
 from minidalle.course.grade import Grade, graded, handed_in, lesson_named, nothing
-from minidalle.course.sandbox import Limits
+from minidalle.course.sandbox import LARGEST, Limits
 
 SLACK = 60.0                   # seconds that a job may take for what is not the notebook's own
 GRACE = 10.0                   # and that it has to tidy up
@@ -42,9 +42,13 @@ class Task:
 
     @property
     def road(self) -> str:
-        """A digest of what was handed in beside the notebook; empty if nothing was."""
+        """A digest of what was handed in beside the notebook; empty if nothing was. What is too
+        large is refused unread, so its size will do."""
         file = handed_in(self.file, self.lesson or lesson_named(self.file.name))
-        return hashlib.sha256(file.read_bytes()).hexdigest() if file else ""
+        if file is None:
+            return ""
+        size = file.stat().st_size
+        return hashlib.sha256(file.read_bytes()).hexdigest() if size <= LARGEST else str(size)
 
     @property
     def key(self) -> str:
@@ -62,7 +66,7 @@ def kept(file: Path | None) -> dict[str, Grade]:
     """By key. What cannot be read was cut off in the middle, and is graded again."""
     found = {}
     for line in file.read_text(encoding="utf-8").splitlines() if file and file.exists() else []:
-        with suppress(ValueError, TypeError, KeyError):
+        with suppress(ValueError, TypeError, KeyError, AttributeError):
             key, parts = json.loads(line)
             found[key] = as_grade(parts)
     return found

@@ -99,7 +99,8 @@ def notebook_of(data: bytes) -> dict:
     try:
         notebook = json.loads(data.decode("utf-8-sig"))        # an editor may put a mark in front
     except (ValueError, RecursionError) as error:
-        what = "is no JSON" if data else "is empty"
+        what = "is empty" if not data else "is no JSON" if not isinstance(
+            error, UnicodeDecodeError) else "is not in UTF-8: open it in Jupyter and save it"
         raise ValueError(f"it is not a notebook: the file {what}") from error
     version = notebook.get("nbformat") if isinstance(notebook, dict) else None
     if type(version) is int and version != 4:
@@ -212,15 +213,18 @@ def graded(path: Path, budget: str = "smoke", limits: Limits = Limits(),  # noqa
         with Apart(path, data, budget, limits, isolation(isolate), beside_of(file)) as apart:
             try:
                 if file:                       # first, while nothing of the student's has run
-                    verdicts[road.name] = apart.result(road)
+                    verdicts[road.name] = said = apart.result(road)
+                    eye = () if said.state == "crashed" else (f"{road.name}: {said.message}",)
                 found = apart.read(cells, list(tasks))
-                eye = tuple(by_eye(found))
+                eye += tuple(by_eye(found))
                 absent_ones(found["cells"], tasks, verdicts)
                 note = run_cells(apart, cells, found["cells"], tasks, verdicts) or note
                 confirm(apart, found["alone"], tasks, verdicts)
             except Stopped as stop:
                 note = f"the notebook was stopped before its first cell: {stop}"
         check_package()
+    elif tasks:
+        note = note or (f"it has none of the functions of {lesson}: is it that lesson's notebook?")
     return Grade(path, lesson, verdicts, time.monotonic() - start, note, eye=eye)
 
 

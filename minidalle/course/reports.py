@@ -97,6 +97,17 @@ def reader(pattern: str | None) -> Callable[[Path], Student]:
     return read
 
 
+def check_pattern(pattern: str, files: list[Path]) -> list[Path]:
+    """The files that --student does not fit: each is called by its own name. ValueError if it fits
+    none, for then many would be called the same."""
+    place = re.compile(f"(^|/){translated(pattern)}$")
+    lost = [file for file in files if not place.search(file.absolute().as_posix())]
+    if lost == files:
+        raise ValueError(f"--student is {pattern}, and fits none of {len(files)} files, such as "
+                         f"{printable(files[0])}; * stands for a part of one folder's name")
+    return lost
+
+
 def translated(pattern: str) -> str:
     """A pattern of --student as a regular expression: * and ? stay within one folder's name."""
     words = {"{student}": "(?P<student>[^/]+?)", "{id}": r"(?P<id>\d+)", "*": "[^/]*", "?": "[^/]"}
@@ -127,12 +138,13 @@ def messages(grade: Grade) -> str:
     """What the student may be told, exercise by exercise."""
     told = [f"{name}: {grade.points(name)} of {points_of()[name]}"
             + ("." if one.passed else f". {told_of(one)}") for name, one in grade.verdicts.items()]
-    return " ".join(told if grade.ran else [grade.note])
+    note = [f"({grade.note})"] if grade.note else []
+    return " ".join([*told, *note] if grade.ran else [grade.note])
 
 
 def told_of(verdict: Verdict) -> str:
     words = label(verdict) if verdict.message in label(verdict) else verdict.message
-    return f"{words} {verdict.later}".strip()
+    return f"{words.rstrip('.')}. {verdict.later}".strip()
 
 
 def write_rows(path: Path, rows: list[list]) -> None:
@@ -200,7 +212,8 @@ def write_gradescope(path: Path, grades: list[Grade], read: Callable[[Path], Stu
     """results.json: a test for each exercise; what is to be read by eye, no student sees."""
     first, *others = grades
     tests = [] if others else [test_of(first, name) for name in first.verdicts]
-    said = f"Hand in one notebook: there are {len(grades)}." if others else \
+    number = len(grades) if others else "" if first.file.exists() or first.ran else "none"
+    said = f"Hand in one notebook: there {'are' if others else 'is'} {number}." if number else \
         first.note or f"{first.total} of {first.out_of} points"
     results = {"output": said, "execution_time": round(sum(one.seconds for one in grades)),
                "stdout_visibility": "hidden", "extra_data": {"read by eye": list(first.eye)},

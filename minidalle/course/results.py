@@ -46,7 +46,7 @@ def write_result(result: Result, name: str, models: dict[str, nn.Module], folder
     """Weights in half precision; what a model has measured, or was made with (the patterns of
     DALL-E), stays as it is. ValueError if the models are not those of the road, or nobody has
     signed."""
-    if not isinstance(name, str) or not plain_name(name):
+    if not is_name(name):
         raise ValueError(f"the name is {name!r}; write your own, under which you hand in")
     if set(models) != set(result.parts):
         raise ValueError(f"the models are {', '.join(models) or 'none'}; this road has "
@@ -77,9 +77,11 @@ def read_result(result: Result, file: Path) -> tuple[str, dict[str, nn.Module]]:
         state = torch.load(file, map_location="cpu", weights_only=True)
         if (state["format"], state["lesson"]) != (FORMAT, result.lesson):
             raise ValueError
+        if not is_name(state["name"]):
+            raise ValueError
         models = {part: model_of(*result.parts[part], state["parts"][part])
                   for part in result.parts}
-        return str(state["name"]), models
+        return state["name"], models
     except Exception as error:
         raise ValueError(f"it is not what hand_in has written for {result.lesson}: write it again "
                          "with the notebook") from error
@@ -105,6 +107,12 @@ def model_of(kind: type, build: Callable, part: dict) -> nn.Module:
 def plain_name(name: str) -> str:
     """However it is typed: Anna  MUSTER is Anna Muster."""
     return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+
+
+def is_name(name) -> bool:
+    """On one line, and not without an end: it is read by whoever grades."""
+    return isinstance(name, str) and bool(plain_name(name)) and name.isprintable() \
+        and len(name) <= 100
 
 
 def reading(result: Result, file: Path, judge: Judge, pictures: int = PICTURES) -> Reading:

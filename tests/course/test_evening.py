@@ -74,9 +74,24 @@ def test_a_grade_comes_back_as_it_was_kept_and_a_torn_line_is_passed_over(tmp_pa
     keep(file, "a", scored("a.ipynb"))
     with open(file, "a") as out:
         out.write('["b", {"file": "b.ip')                # the evening was cut off here
+        for odd in ('["d", {"file": "d", "verdicts": []}]', '["d", null]', "7", '[["d"], {}]',
+                    '["d", {"verdicts": {"clip.unit": null}}]', "\0" * 9):
+            out.write(f"\n{odd}\n")
     keep(file, "c", scored("c.ipynb", {}, note="x"))
     assert kept(file) == {"a": scored("a.ipynb"), "c": scored("c.ipynb", {}, note="x")}
     assert kept(None) == kept(tmp_path / "none") == {}
+
+
+def test_a_road_that_is_too_large_is_not_read_when_the_evening_begins(tmp_path):
+    notebook(tmp_path / "08_dalle.ipynb", "pass")
+    task = Task(tmp_path / "08_dalle.ipynb", b"")
+    file = tmp_path / "08_dalle.pt"
+    assert task.road == ""
+    file.write_bytes(b"small")
+    small = task.road
+    with open(file, "ab") as out:
+        out.truncate(2 ** 42)                  # four million MB, and none of them on the disk
+    assert len({small, task.road, ""}) == 3
 
 
 def test_what_was_graded_is_taken_and_what_has_changed_is_graded_anew(tmp_path, monkeypatch):
@@ -126,6 +141,33 @@ def test_a_pattern_without_a_student_is_refused_before_anything_is_graded(tmp_pa
     assert "does not say where the student's name is; write {student}" in capsys.readouterr().err
 
 
+def test_a_pattern_that_fits_no_file_is_refused_and_files_that_it_does_not_fit_are_named(
+        tmp_path, capsys):
+    """Or all would be called 03, and the best of them would be everybody's grade."""
+    files = [tmp_path / name / "03.ipynb" for name in ("anna", "ben")]
+    for file in files:
+        file.parent.mkdir()
+        file.write_text("no notebook")
+    words = ["grade", str(tmp_path), "--isolate", "none", "--student"]
+    assert main([*words, "hw_{student}.ipynb"]) == 2
+    assert f"--student is hw_{{student}}.ipynb, and fits none of 2 files, such as {files[0]}" \
+        in capsys.readouterr().err
+    assert main([*words, "ann{student}/*.ipynb"]) == 2          # for neither is a notebook
+    said = capsys.readouterr()
+    assert f"--student does not fit {files[1]}" in said.err and "is no JSON" in said.out
+
+
+def test_folders_in_which_there_is_no_notebook_are_named(tmp_path, capsys):
+    for name in ("anna/03.ipynb", "anna/figures/a.png", "ben/03.py", "cleo/work/03.txt", ".git/x"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text("x")
+    main(["grade", str(tmp_path), "--isolate", "none"])
+    assert f"no notebook is in {tmp_path / 'ben'}, {tmp_path / 'cleo'}\n" \
+        in capsys.readouterr().err
+    main(["grade", str(tmp_path / "anna"), "--isolate", "none"])
+    assert "no notebook is in" not in capsys.readouterr().err
+
+
 # ---- what is written
 
 ANNA, BEN = "Anna_1_assignsubmission_file_/04.ipynb", "=Ben_2_assignsubmission_file_/04.ipynb"
@@ -145,6 +187,10 @@ def test_the_table_has_student_points_total_and_what_the_student_may_be_told(tmp
     assert "clip.unit: 1 of 1. clip.logits: 2 of 2." in anna["messages"]
     assert "clip.repeats: 0 of 2. It fell." in anna["messages"]
     assert "2 of 3. You caught 7 of 10 mistakes. One that slipped through: x." in anna["messages"]
+    write_csv(tmp_path / "a.csv", [scored(ANNA, {}, note="it was stopped")], reader(None))
+    said = rows(tmp_path / "a.csv")[0]["messages"]
+    assert said.endswith("slipped through: x. (it was stopped)")       # why some was not reached
+    assert "not defined: no cell defines unit. clip.logits: 0" in said
     assert ben["student"] == "'=Ben" and "gc" not in ben["messages"]      # no formula, no suspicion
 
 
@@ -188,6 +234,10 @@ def test_gradescope_gets_a_test_for_each_exercise_and_no_suspicion(tmp_path):
     assert "gc" not in json.dumps(results["tests"]) + results["output"]
     FORMATS["gradescope"](tmp_path / "results.json", [scored(ANNA), scored(BEN)], reader(None))
     results = json.loads((tmp_path / "results.json").read_text())
+    gone = Grade(Path("no.ipynb"), "04_clip", nothing("04_clip"), note="it is not there", ran=False)
+    FORMATS["gradescope"](tmp_path / "none.json", [gone], reader(None))
+    none = json.loads((tmp_path / "none.json").read_text())
+    assert none["output"] == "Hand in one notebook: there is none."
     assert results["score"] == 0 and "Hand in one notebook: there are 2." in results["output"]
 
 
@@ -237,4 +287,6 @@ def test_the_container_copies_what_is_there():
     root = Path(__file__).parents[2]
     names = [name for line in (root / "Containerfile").read_text().splitlines()
              if line.startswith("COPY") for name in line.split()[1:-1]]
+    # the rest of it cannot be written to, so the judge of 08, 13 and 14 is trained elsewhere
+    assert "MINIDALLE_RUNS=/tmp/runs" in (root / "Containerfile").read_text()
     assert "minidalle" in names and all((root / name).exists() for name in names)

@@ -522,7 +522,8 @@ def test_reading_is_done_in_the_child_and_ends_in_time(tmp_path):
 @pytest.mark.parametrize("text, words", [
     (None, "there is no such file"), (b"", "is empty"), (b"{", "is no JSON"),
     (11 * 2 ** 20 * b" ", "it has 11 MB, and 10 are the most: clear its outputs"),
-    (b"\xff\xfe\x00", "is no JSON"), (b"[" * 10 ** 6, "is no JSON"), (b"[]", "JSON, but not"),
+    (b"\xff\xfe\x00", "is not in UTF-8: open it in Jupyter and save it"),
+    (b"[" * 10 ** 6, "is no JSON"), (b"[]", "JSON, but not"),
     (b"3", "JSON, but not"), (b'{"nbformat": 4}', "JSON, but not"),
     (b'{"nbformat": 3, "worksheets": []}', "format 3, and 4 is needed"),
     (b'{"nbformat": 4, "cells": [3]}', "JSON, but not"),
@@ -536,6 +537,13 @@ def test_what_is_no_notebook_gets_no_points_and_a_reason(tmp_path, text, words):
     done = graded(path)
     assert words in done.note and done.lesson == "" and (done.total, done.out_of) == (0, 0)
     assert re.fullmatch(rf"{path}: 0 points, [^\n]+", report(done))
+
+
+def test_a_notebook_of_another_course_is_told_as_what_it_seems_to_be(tmp_path):
+    done = graded(notebook(tmp_path / "03_transformer.ipynb", "import numpy"))
+    assert done.note == ("it has none of the functions of 03_transformer: is it that lesson's "
+                         "notebook?") and done.total == 0
+    assert not graded(notebook(tmp_path / "03_transformer.ipynb", "def softmax(x): pass")).note
 
 
 def test_a_broken_file_of_a_known_lesson_is_worth_0_of_its_points(tmp_path):

@@ -164,7 +164,8 @@ def calls_a_helper_of_a_helper(f):
     (lambda f: torch.allclose(f(x, 3.0)[0], 3 * x) if 0 else bool(f), "never calls f", ""),
     (lambda f: _caught(f), "returns in place of asserting", "write assert in place of return"),
     (calls_the_answer, "calls the answer", "Your test calls both: whoever has"),
-    (lambda: None, "arguments", "Your test takes (), and is called with 1 argument: f."), (3, "type", "the function")])
+    (lambda: None, "arguments", "Your test takes (), and is called with 1 argument: f."),
+    (3, "type", "the function")])
 def test_what_is_no_test_is_told_as_what_it_is(test, state, words):
     said = verdict(test)
     assert state in (said.state, said.mistake) and words in said.message, shown(said)

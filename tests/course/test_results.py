@@ -3,6 +3,8 @@
 In place of models that paint stands one that writes the factors down, and a judge that reads them.
 """
 import pickle
+import socket
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,9 +15,12 @@ from torch import nn
 
 from minidalle.course import results
 from minidalle.course.checks import Result, exercises, find, valued
+from minidalle.course.checks.apart import drawn_and_read
+from minidalle.course.checks.messages import Line
 from minidalle.course.grade import earned, graded, handed_in
 from minidalle.course.reports import label
 from minidalle.course.results import judge_from, read_result, reading, write_result
+from minidalle.course.sandbox import Apart, Limits
 from minidalle.dalle import Dalle, DalleConfig, column, convolution, full, row
 from minidalle.data import drawn
 from minidalle.dvae import Dvae, DvaeConfig
@@ -93,6 +98,8 @@ def test_a_dalle_says_the_same_when_it_comes_back_whatever_its_blocks_may_see(tm
     ("", {"toy": Toy(ToyConfig())}, "the name is ''; write your own"),
     (None, {"toy": Toy(ToyConfig())}, "the name is None"),
     ("Anna", {}, "the models are none; this road has toy"),
+    ("Anna\nBen", {"toy": Toy(ToyConfig())}, "the name is 'Anna\\\\nBen'; write your own"),
+    ("Anna" * 50, {"toy": Toy(ToyConfig())}, "write your own"),
     ("Anna", {"dvae": Toy(ToyConfig())}, "the models are dvae; this road has toy")])
 def test_what_is_no_road_or_not_signed_is_not_written(tmp_path, name, models, words):
     with pytest.raises(ValueError, match=words):
@@ -118,6 +125,8 @@ def spoilt(file: Path, kind: str) -> None:
         part["state"]["weight"] = torch.zeros(9, 9)
     if kind == "unknown number":
         part["state"]["forward"] = torch.zeros(())
+    if kind in ("name", "long name"):
+        state["name"] = ["Anna"] if kind == "name" else 1000 * "Anna"
     if kind == "lesson":
         state["lesson"] = "98_toy"
     if kind == "parts":
@@ -128,7 +137,8 @@ def spoilt(file: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", [
-    "code", "wide", "other shape", "unknown number", "lesson", "parts", "torn"])
+    "code", "wide", "other shape", "unknown number", "name", "long name",
+    "lesson", "parts", "torn"])
 def test_a_spoilt_file_is_refused_in_a_sentence_and_runs_nothing(tmp_path, kind):
     file = handed(tmp_path)
     spoilt(file, kind)
@@ -222,12 +232,29 @@ def test_the_grader_reads_the_same_as_the_notebook_at_home(tmp_path, monkeypatch
     done = graded(notebook(tmp_path / "08_dalle.ipynb", "pass"))
     said = done.verdicts["dalle.result"]
     assert said == valued(result, home.name, home.right, home.of) and not done.note
+    assert done.eye == (f"dalle.result: {said.message}",)      # else a copy that passes is not seen
     file.write_bytes(b"nothing")
     said = graded(notebook(tmp_path / "08_dalle.ipynb", "pass")).verdicts["dalle.result"]
     assert said.state == "crashed" and "it is not what hand_in has written" in said.message
     file.unlink()
     said = graded(notebook(tmp_path / "08_dalle.ipynb", "pass")).verdicts["dalle.result"]
     assert said.state == "undefined" and "no 08_dalle.pt lies beside" in said.message
+
+
+def test_a_road_that_takes_for_ever_or_its_process_down_costs_its_own_points_and_no_others(
+        monkeypatch):
+    def endless(*anything):
+        while True:
+            pass
+    monkeypatch.setattr(results, "read_for", endless)
+    asked = {"result": "dalle.result", "hand_in.pt": "a", "judge.pt": "b", "seconds": 0.2}
+    assert drawn_and_read(asked) == {"error": "it was not done after 0.2 seconds"}
+    apart, (ours, theirs) = Apart.__new__(Apart), socket.socketpair()
+    apart.bank, apart.limits, apart.beside = Line(ours), Limits(), {}
+    apart.until = time.monotonic() + 5
+    theirs.close()
+    said = apart.result(find("dalle.result"))
+    assert said.state == "crashed" and said.message.endswith("drawn with: its process ended.")
 
 
 @pytest.mark.parametrize("one", RESULTS, ids=lambda one: one.name)

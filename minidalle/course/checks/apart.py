@@ -173,7 +173,9 @@ def drawn_and_read(request: dict) -> dict:
     try:
         found = by_alarm(lambda: results.read_for(request["result"], Path(request["hand_in.pt"]),
                                                   Path(request["judge.pt"])), request["seconds"])
-    except (Exception, TimeUp) as stop:
+    except TimeUp:
+        return {"error": f"it was not done after {request['seconds']:g} seconds"}
+    except Exception as stop:
         return {"error": failure(stop).short()}
     return {"name": found.name, "right": found.right, "of": found.of}
 
