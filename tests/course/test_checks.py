@@ -330,6 +330,13 @@ def test_gradients_and_parameters_do_no_harm():
     assert verdict(lambda x: weight * x).passed
 
 
+def test_whole_numbers_that_no_double_tells_apart_are_told_apart():
+    """2^53 + 1 is the first that a double rounds."""
+    assert difference(2 ** 53, 2 ** 53 + 1, 0).state == "wrong"
+    assert difference(10 ** 6 + 1, 10 ** 6, 1e-5).state == "wrong"
+    assert difference(2 ** 53 + 1, 2 ** 53 + 1, 0) is None
+
+
 @pytest.mark.parametrize("got, want, state", [
     (3, 3, None), (numpy.int64(3), 3, None), (torch.tensor(3), 3, None), (3.0, 3, "type"),
     (True, 1, "type"), (1, True, "type"), (numpy.bool_(True), True, None), ("3", 3, "type"),

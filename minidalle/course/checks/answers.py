@@ -139,8 +139,10 @@ def numbers(got, want, tolerance: float, name: str) -> Difference | None:
     types = (bool,) if isinstance(want, bool) else (int,) if isinstance(want, int) else (int, float)
     if type(got) not in types:
         return other_type(got, want, name)
-    # subtle: NaN is close to nothing, not even to NaN
-    if math.isclose(got, want, rel_tol=tolerance, abs_tol=tolerance) or got != got and want != want:
+    # subtle: NaN is close to nothing, not even to NaN; and isclose makes doubles of whole numbers,
+    # where two that differ may be the same one
+    if got == want or got != got and want != want or not isinstance(want, int) and math.isclose(
+            got, want, rel_tol=tolerance, abs_tol=tolerance):
         return None
     return values(got, want, name)
 

@@ -213,6 +213,49 @@ PARTS = Exercise(
             "the first and the last factor",
             "You ask only for the first and the last factor. All must be right.",
             with_whole(lambda right: share(right[:, 0] & right[:, -1]))),
+        Mistake(
+            "the mean to the power of their number",
+            "You multiply the MEAN of the shares as often as there are factors. Each factor has a "
+            "share of its own: multiply these.",
+            with_product(lambda right: right.double().mean() ** right.shape[1])),
+        Mistake(
+            "three right in each picture",
+            "You count the pictures with three factors right. All of them must be, however many "
+            "there are.",
+            with_whole(lambda right: share(right.sum(dim=1) == 3))),
+        Mistake(
+            "nothing right",
+            "You count the pictures in which NO factor is right.",
+            with_whole(lambda right: share((~right).all(dim=1)))),
+        Mistake(
+            "1 less the product",
+            "You take the product away from 1. Asked for is the chance that all are right.",
+            with_product(lambda right: 1 - shares(right).prod())),
+        Mistake(
+            "the last picture left out",
+            "You leave out the last picture. Each counts.",
+            lambda right: (right[:-1].all(dim=1).double().mean().item(),
+                           shares(right[:-1]).prod().item())),
+        Mistake(
+            "divided by one picture less",
+            "You divide by one picture less. That is for a variance; a share divides by all.",
+            with_whole(lambda right: right.all(dim=1).sum() / max(1, len(right) - 1))),
+        Mistake(
+            "rounded to hundredths",
+            "You round. Return the numbers as they are.",
+            lambda right: tuple(round(x, 2) for x in parts(right))),
+        Mistake(
+            "the whole rounded down",
+            "You divide the count with //, and nearly all becomes 0. Use /.",
+            with_whole(lambda right: right.all(dim=1).sum() // len(right))),
+        Mistake(
+            "shares rounded down",
+            "You divide the counts of the factors with //, and nearly all becomes 0. Use /.",
+            with_product(lambda right: (right.sum(dim=0) // len(right)).prod())),
+        Mistake(
+            "counts, and their product",
+            "You return counts, and the product of counts. Asked for are shares.",
+            lambda right: (right.all(dim=1).sum().item(), right.sum(dim=0).prod().item())),
     ), "the share of whole pictures, and what it would be if factors were independent")
 
 
@@ -298,6 +341,15 @@ def nothing_to_exchange(g: Generator) -> tuple:
     return read, said
 
 
+def same_sums(g: Generator) -> tuple:
+    """Always the same, but for the order: other inks, or other digits, with the said ones' sum."""
+    said = torch.tensor([[3, 1, 7, 4, 6]]).repeat(7, 1)
+    read = torch.tensor([[3, 1, 7, 4, 6], [3, 4, 7, 1, 6], [3, 2, 7, 3, 6], [3, 0, 7, 5, 6],
+                         [3, 2, 7, 2, 6], [4, 4, 6, 1, 6], [5, 1, 5, 4, 6]])
+    order = torch.randperm(7, generator=g)
+    return read[order], said[order]
+
+
 def all_exchanged(g: Generator) -> tuple:
     said = torch.tensor([[3, 1, 7, 4, 6], [2, 0, 9, 5, 1], [4, 3, 4, 2, 7]])[:between(1, 3, g)]
     return said[:, [0, 3, 2, 1, 4]], said
@@ -332,9 +384,29 @@ def among(read: Tensor, said: Tensor, which) -> tuple[float, float]:
             share((right_digits & (right_inks | swapped))[asked]) / 2)
 
 
+def of_digits(right):
+    """Both numbers with another rule of which digits are right, right(read, said) (B,)."""
+    def answer(read, said):
+        asked, digits = visible(said), right(read, said)
+        _, right_inks, swapped = seen(read, said)
+        return (share((digits & swapped)[asked]),
+                share((digits & (right_inks | swapped))[asked]) / 2)
+    return answer
+
+
+def of_inks(exchange):
+    """Both numbers with another rule of what is an exchange of inks, exchange(read, said) (B,)."""
+    def answer(read, said):
+        asked, swapped = visible(said), exchange(read, said)
+        right_digits, right_inks, _ = seen(read, said)
+        return (share((right_digits & swapped)[asked]),
+                share((right_digits & (right_inks | swapped))[asked]) / 2)
+    return answer
+
+
 SWAP = Exercise(
     "compare.swap_rate", LESSON, 2, swap_rate,
-    (worlds, any_worlds, nothing_to_exchange, all_exchanged, worlds), in_section(3,
+    (worlds, any_worlds, nothing_to_exchange, all_exchanged, worlds, same_sums), in_section(3,
         Mistake(
             "captions without two inks or digits counted",
             "You count all captions. Where both digits or both inks are the same, nothing can be "
@@ -524,6 +596,85 @@ SWAP = Exercise(
             "of the said inks.",
             lambda read, said: (share((read[:, 1] == read[:, 3])[visible(said)]),
                                 swap_rate(read, said)[1])),
+        Mistake(
+            "digits asked nowhere",
+            "You look at the inks alone, in both numbers. Of other digits nobody knows whose ink "
+            "that is: both digits must be right.",
+            of_digits(lambda read, said: said[:, 0] == said[:, 0])),
+        Mistake(
+            "one right digit is enough",
+            "You ask for one right digit. Both must be.",
+            of_digits(lambda read, said: (read[:, [0, 2]] == said[:, [0, 2]]).any(dim=1))),
+        Mistake(
+            "the left digit alone, in both",
+            "You ask for the left digit alone, in both numbers. Both digits must be right.",
+            of_digits(lambda read, said: read[:, 0] == said[:, 0])),
+        Mistake(
+            "digits on either side",
+            "You let the digits stand on either side. Then nobody knows whose ink it is: they must "
+            "be where they were said.",
+            of_digits(lambda read, said: seen(read, said)[0] | (
+                read[:, [0, 2]] == said[:, [2, 0]]).all(dim=1))),
+        Mistake(
+            "digits by their sum",
+            "You compare the sum of the digits. 3 and 7 are not 4 and 6: compare each.",
+            of_digits(lambda read, said: read[:, 0] + read[:, 2] == said[:, 0] + said[:, 2])),
+        Mistake(
+            "one ink is enough, in both",
+            "You count a picture if ONE ink is at the other digit, in both numbers. Both inks must "
+            "be.",
+            of_inks(lambda read, said: (read[:, [1, 3]] == said[:, [3, 1]]).any(dim=1))),
+        Mistake(
+            "inks that are wrong, in both",
+            "You take any wrong ink for an exchange, in both numbers. The said inks must be there, "
+            "at each other's digit.",
+            of_inks(lambda read, said: ~seen(read, said)[1])),
+        Mistake(
+            "both inks wrong",
+            "You take two wrong inks for an exchange. The said inks must be there, at each other's "
+            "digit.",
+            of_inks(lambda read, said: (read[:, [1, 3]] != said[:, [1, 3]]).all(dim=1))),
+        Mistake(
+            "inks by their sum",
+            "In the chance you compare the sum of the inks. 1 and 4 are not 2 and 3: compare each.",
+            with_chance(lambda read, said: share((seen(read, said)[0] & (
+                read[:, [1, 3]].sum(dim=1) == said[:, [1, 3]].sum(dim=1)))[visible(said)]) / 2)),
+        Mistake(
+            "one of the two inks for both digits",
+            "In the chance you also count pictures with one of the said inks on BOTH digits. A "
+            "coin deals two inks: both must be there.",
+            with_chance(lambda read, said: share((seen(read, said)[0] & (
+                read[:, [1, 3], None] == said[:, None, [1, 3]]).any(dim=2).all(dim=1))[
+                    visible(said)]) / 2)),
+        Mistake(
+            "what is read and what is said decide",
+            "You leave out pictures in which two different digits or inks are not READ. Which "
+            "captions can show an exchange is decided by what they say.",
+            lambda read, said: among(read, said, lambda read, said: visible(read))),
+        Mistake(
+            "four different numbers",
+            "You ask that digits and inks be four different numbers. A digit 3 in ink 3 is nothing "
+            "special: compare digits with digits, inks with inks.",
+            lambda read, said: among(read, said, lambda read, said: (
+                said[:, :4, None] == said[:, None, :4]).sum(dim=(1, 2)) == 4)),
+        Mistake(
+            "the last picture left out",
+            "You leave out the last picture. Each counts.",
+            lambda read, said: swap_rate(read[:-1], said[:-1])),
+        Mistake(
+            "one caption more",
+            "You divide by the captions and one more. Only where there are none is the number "
+            "raised, to 1.",
+            lambda read, said: tuple(x * (n := int(visible(said).sum())) / (n + 1)
+                                     for x in swap_rate(read, said))),
+        Mistake(
+            "division by zero",
+            "Where no caption has two digits and two inks you divide by 0. Return 0 and 0 there.",
+            lambda read, said: swap_rate(read, said) if visible(said).any() else 1 / 0),
+        Mistake(
+            "rounded down",
+            "You divide with //, and nearly all becomes 0. Use /.",
+            lambda read, said: (float(swap_rate(read, said)[0] == 1), 0.0)),
     ), "exchanged inks beside what a coin would exchange, where it can be seen")
 
 
@@ -618,9 +769,19 @@ def on_the_limit(g: Generator) -> tuple:
     """Always the same: the limit is 2, and some lie exactly on it. The samples are near each other,
     and one training picture has a twin."""
     train = in_a_row([0, 2, 10, 13, 40])            # to the nearest other: 2, 2, 3, 3, 27
-    samples = in_a_row([4, 12, 11.5, 41, 42, 43, 44])       # 2, 1, 1.5, 1, 2, 3, 4
+    # subtle: 8.003 is nearer than 2 to 10, and in half precision it is 8
+    samples = in_a_row([4, 12, 11.5, 41, 42, 43, 44, 8.003])    # 2, 1, 1.5, 1, 2, 3, 4, 1.997
     fresh = in_a_row([-2, 1, 20, 9, 60])            # 2, 1, 7, 1, 20
     return samples, fresh, train, 0.25
+
+
+def between_values(level: float):
+    """Always the same: the distances are 1, 1, 4, 4, and the limit lies between the middle two."""
+    def draw(g: Generator) -> tuple:
+        train = in_a_row([0, 1, 10, 14])
+        samples = in_a_row([-0.5, -1.3, -1.5, -1.8, -2, -3, -3.3, -3.45, -3.7, -6])
+        return samples, in_a_row([-1.55, -3.2, -5]), train, level
+    return draw
 
 
 def twins(g: Generator) -> tuple:
@@ -700,7 +861,8 @@ def compared(of):
 
 COPIED = Exercise(
     "compare.copied", LESSON, 3, copied,
-    (on_the_limit, twins, in_pairs, outlier, askew, sideways,
+    (on_the_limit, twins, in_pairs, outlier, askew, sideways, between_values(0.4),
+     between_values(0.6),
      galleries(lambda g: (between(18, 21, g), between(13, 15, g), 17), 0.25),
      galleries(lambda g: (between(9, 12, g), between(15, 17, g), 13), 0.5),
      galleries(lambda g: (between(9, 10, g), between(3, 4, g), 9), 0.0),
@@ -941,6 +1103,80 @@ COPIED = Exercise(
             "Compare them as they are.",
             lambda samples, fresh, train, level: copied(*(F.normalize(
                 x.flatten(1).double(), dim=1) for x in (samples, fresh, train)), level)),
+        Mistake(
+            "the value below the limit",
+            "Your limit is a distance that occurs, the one below. `quantile` goes between two of "
+            "them, as far as the level says.",
+            limited(lambda samples, fresh, train, level: nearest_others(train).quantile(
+                level, interpolation="lower"))),
+        Mistake(
+            "the value above the limit",
+            "Your limit is a distance that occurs, the one above. `quantile` goes between two of "
+            "them, as far as the level says.",
+            limited(lambda samples, fresh, train, level: nearest_others(train).quantile(
+                level, interpolation="higher"))),
+        Mistake(
+            "the value nearest to the limit",
+            "Your limit is a distance that occurs, the nearer one. `quantile` goes between two of "
+            "them, as far as the level says.",
+            limited(lambda samples, fresh, train, level: nearest_others(train).quantile(
+                level, interpolation="nearest"))),
+        Mistake(
+            "the middle of two values",
+            "Your limit is the middle between two distances. `quantile` goes as far from one to "
+            "the other as the level says.",
+            limited(lambda samples, fresh, train, level: nearest_others(train).quantile(
+                level, interpolation="midpoint"))),
+        Mistake(
+            "the quantile of squares",
+            "You take the quantile of SQUARED distances. Between two of them that is another "
+            "place: take the root first.",
+            limited(lambda samples, fresh, train, level: nearest_others(
+                train).square().quantile(level).sqrt())),
+        Mistake(
+            "the largest whatever comes",
+            "Your limit is the largest of the distances. Asked for is the quantile at `level`.",
+            limited(lambda samples, fresh, train, level: nearest_others(train).amax())),
+        Mistake(
+            "the level as the limit",
+            "You take the level for a distance. The limit is the quantile of distances at `level`.",
+            limited(lambda samples, fresh, train, level: level)),
+        Mistake(
+            "divided by the training pictures",
+            "You divide by the number of training pictures. The share is one of samples, and of "
+            "fresh ones.",
+            compared(lambda d, limit: (d.amin(dim=1) < limit).sum().item() / d.shape[1])),
+        Mistake(
+            "shares rounded down",
+            "You divide with //, and nearly all becomes 0. Use /.",
+            compared(lambda d, limit: (d.amin(dim=1) < limit).sum().item() // len(d))),
+        Mistake(
+            "the samples twice",
+            "Both of your numbers are those of the samples. The second one is that of the fresh "
+            "pictures.",
+            lambda samples, fresh, train, level: copied(samples, samples, train, level)),
+        Mistake(
+            "the last training picture left out",
+            "You leave out the last training picture. A sample may be a copy of it.",
+            lambda samples, fresh, train, level: copied(samples, fresh, train[:-1], level)),
+        Mistake(
+            "the first channel alone",
+            "You look at the first channel alone. A distance goes over all pixels and channels.",
+            lambda samples, fresh, train, level: copied(
+                samples[:, :1], fresh[:, :1], train[:, :1], level)),
+        Mistake(
+            "the second neighbour everywhere",
+            "Of samples, too, you take the second neighbour. Only a training picture is its own "
+            "first; a sample's nearest one counts.",
+            lambda samples, fresh, train, level: [below(
+                distance(x, train).sort(dim=1).values[:, 1], nearest_others(train).quantile(level))
+                for x in (samples, fresh)]),
+        Mistake(
+            "the mean taken off each picture",
+            "You take the mean off each picture, so that a darker copy has distance 0. Distances "
+            "are those of the pixels as they are.",
+            measured(lambda a, b: distance(*(x - x.flatten(1).mean(dim=1).view(-1, 1, 1, 1)
+                                             for x in (a, b))))),
     ), "who lies nearer to a training picture than those to each other, beside real ones")
 
 
@@ -977,6 +1213,15 @@ def without_any(g: Generator) -> tuple:
     return torch.where(digits == digit, 1, digits), inks, digit, colours
 
 
+def in_the_last_ink(g: Generator) -> tuple:
+    """Some of the digit are drawn in the last ink; the last row shows the digit."""
+    digits, inks, digit, colours = crowd(lambda g: between(21, 26, g), 6, 6, 1)(g)
+    digits[-1] = digit
+    inks[-4:] = torch.tensor([0, 5, 3, 5])
+    digits[-3] = digit
+    return digits, inks, digit, colours
+
+
 def over_rows(counts):
     """Another share (colours,) from digits, inks, digit, colours."""
     return lambda digits, inks, digit, colours: counts(digits, inks, digit, colours).float()
@@ -994,7 +1239,7 @@ GIVEN = Exercise(
     "compare.share_given", LESSON, 1, share_given,
     (crowd(lambda g: between(30, 40, g), 7, 8, 2), crowd(lambda g: between(24, 30, g), 0, 5, 0),
      crowd(lambda g: between(30, 36, g), 3, 10, 7), without_any,
-     lambda g: (torch.tensor([4]), torch.tensor([1]), 4, 3)), in_section(5,
+     in_the_last_ink, lambda g: (torch.tensor([4]), torch.tensor([1]), 4, 3)), in_section(5,
         Mistake(
             "over all pictures",
             "You divide by all pictures: that is how often a picture is of this digit AND in this "
@@ -1121,6 +1366,62 @@ GIVEN = Exercise(
             "sorted",
             "You sort the shares. Each stands at the place of its ink.",
             lambda *args: share_given(*args).sort(descending=True).values),
+        Mistake(
+            "nothing in the last ink",
+            "The last ink is never counted. They run from 0 to colours - 1, and that one counts.",
+            lambda digits, inks, digit, colours: as_floats(
+                c := count(inks[digits == digit], colours) * (torch.arange(colours) < colours - 1),
+                c.sum())),
+        Mistake(
+            "one place too few",
+            "You return one share too few. The inks run from 0 to colours - 1.",
+            lambda digits, inks, digit, colours: as_floats(
+                c := count(inks[digits == digit], colours)[:-1], c.sum())),
+        Mistake(
+            "counting begins at ink 1",
+            "Your first share is that of ink 1. Inks are counted from 0.",
+            lambda digits, inks, digit, colours: as_floats(c := F.pad(count(
+                inks[digits == digit], colours)[1:], (0, 1)), c.sum())),
+        Mistake(
+            "over n + 1",
+            "You divide by one picture more. Only where there are none is the number raised, to 1.",
+            lambda digits, inks, digit, colours: as_floats(
+                c := count(inks[digits == digit], colours), c.sum() + 1)),
+        Mistake(
+            "that of all where there is none",
+            "Where nobody drew the digit you return the shares of all digits. Nothing is known "
+            "then: zeros.",
+            lambda digits, inks, digit, colours: share_given(digits, inks, digit, colours)
+                if (digits == digit).any() else as_floats(count(inks, colours), len(inks))),
+        Mistake(
+            "a single zero where there is none",
+            "Where nobody drew the digit you return one zero. Return one for each colour.",
+            lambda digits, inks, digit, colours: share_given(digits, inks, digit, colours)
+                if (digits == digit).any() else torch.zeros(1)),
+        Mistake(
+            "each ink that occurs once",
+            "You give each ink that occurs the same share. Count how often it occurs.",
+            lambda digits, inks, digit, colours: as_floats(
+                c := (count(inks[digits == digit], colours) > 0).long(), c.sum())),
+        Mistake(
+            "the last picture left out",
+            "You leave out the last picture. Each counts.",
+            lambda digits, inks, digit, colours: share_given(
+                digits[:-1], inks[:-1], digit, colours)),
+        Mistake(
+            "this digit and larger ones",
+            "You count larger digits as well. Those of this digit: ==.",
+            lambda digits, inks, digit, colours: as_floats(
+                c := count(inks[digits >= digit], colours), c.sum())),
+        Mistake(
+            "eight colours whatever comes",
+            "You return eight shares. How many there are is given as `colours`.",
+            lambda digits, inks, digit, colours: as_floats(
+                c := count(inks[digits == digit], 8), c.sum())),
+        Mistake(
+            "rounded to hundredths",
+            "You round. Return the shares as they are.",
+            lambda *args: share_given(*args).round(decimals=2)),
     ), "of one digit, the share of each ink, and zeros where there is none")
 
 
@@ -1170,9 +1471,30 @@ def nearly_alike(g: Generator) -> tuple:
     return given / given.sum(), overall / overall.sum(), scale
 
 
+def many_kinds(g: Generator) -> tuple:
+    """So many that a power of a share runs over, though no share is rare."""
+    overall = torch.rand(16, generator=g) + 1
+    given = overall * (1 + 0.04 * torch.randn(16, generator=g))
+    return given / given.sum(), overall / overall.sum(), 38 + 2 * torch.rand(
+        (), generator=g).item()
+
+
+def one_kind(g: Generator) -> tuple:
+    """Given nearly always, and rare among all."""
+    overall, given = torch.rand(2, 4, generator=g) + 0.5
+    overall[1], given[1] = 0.05, 30.0
+    return given / given.sum(), overall / overall.sum(), 50.0
+
+
 def by_hand(g: Generator) -> tuple:
     """The lesson's own: 80 % of the sevens are red, and a third of all."""
     return torch.tensor([0.1, 0.8, 0.1]), torch.full((3,), 1 / 3), 2.0
+
+
+def kept_above(least: float):
+    """Shares of 0 replaced by a small one."""
+    return lambda given, overall, scale: normalised(
+        (1 - scale) * overall.clamp(min=least).log() + scale * given.clamp(min=least).log())
 
 
 def pushed(of):
@@ -1190,7 +1512,8 @@ GUIDED = Exercise(
      shares_inputs(lambda g: between(5, 6, g), lambda r: 2 + r, missing=True),
      shares_inputs(lambda g: between(5, 6, g), lambda r: 0.5, missing=True),
      shares_inputs(lambda g: between(5, 6, g), lambda r: 0.0, missing=True),
-     nearly_alike,
+     shares_inputs(lambda g: between(5, 6, g), lambda r: 0.03 + 0.02 * r, missing=True),
+     nearly_alike, many_kinds, one_kind,
      shares_inputs(lambda g: between(4, 5, g), lambda r: 40 + 20 * r, rare=1e-6)), in_section(5,
         Mistake(
             "shares mixed as they are",
@@ -1340,6 +1663,63 @@ GUIDED = Exercise(
             lambda given, overall, scale: normalised(torch.lerp(
                 torch.where(given > 0, given, 1e-30).log(),
                 torch.where(overall > 0, overall, 1e-30).log(), scale))),
+        Mistake(
+            "powers as they are",
+            "You take powers of the shares: where one is 0 or very small they are 0 or endless, "
+            "and 0 times endless is no number. Add logarithms.",
+            pushed(lambda given, overall, scale: overall ** (1 - scale) * given ** scale)),
+        Mistake(
+            "powers, and what is no number set to 0",
+            "You set to 0 what is no number, and lose shares whose powers have run over. Add "
+            "logarithms, and nothing runs over.",
+            pushed(lambda given, overall, scale: (overall ** (1 - scale)
+                                                  * given ** scale).nan_to_num(0))),
+        Mistake(
+            "two logarithms weighed, zeros not looked at",
+            "You weigh two logarithms with 1 - scale and scale. ln 0 is minus infinity, and 0 "
+            "times it is no number: look at the zeros first.",
+            lambda given, overall, scale: normalised(
+                (1 - scale) * overall.log() + scale * given.log())),
+        Mistake(
+            "1e-9 added to the shares",
+            "You add a small number to the shares, and an ink that is never given gets one at a "
+            "small scale. It has the share 0.",
+            lambda given, overall, scale: normalised(
+                (1 - scale) * (overall + 1e-9).log() + scale * (given + 1e-9).log())),
+        Mistake(
+            "shares kept above 1e-6",
+            "You keep the shares above a small number, and an ink that is never given gets one at "
+            "a small scale. It has the share 0.",
+            kept_above(1e-6)),
+        Mistake(
+            "shares kept above 1e-30",
+            "You keep the shares above a tiny number, and an ink that is never given gets one at "
+            "a small scale. It has the share 0.",
+            kept_above(1e-30)),
+        Mistake(
+            "exp that runs over",
+            "You take exp of logarithms that may be large, and it runs over at a large scale. "
+            "softmax takes the largest off first.",
+            pushed(lambda given, overall, scale: lifted(given, overall, scale).exp())),
+        Mistake(
+            "the logarithms of the shares",
+            "You return logarithms. Asked for are the shares: softmax, not log_softmax.",
+            lambda *given: guided_shares(*given).log()),
+        Mistake(
+            "given at scale 0",
+            "At scale 0 you return `given`. It is overall there.",
+            lambda given, overall, scale: guided_shares(given, overall, scale) if scale else given),
+        Mistake(
+            "the scale turned",
+            "You push away from `given`: the sign of the scale is turned.",
+            pushed(lambda given, overall, scale: torch.where(
+                given > 0, overall.double() ** (1 + scale) * given.clamp(
+                    min=1e-30).double() ** -scale, 0.0) if scale else overall)),
+        Mistake(
+            "logarithms to base 2",
+            "You take logarithms to the base 2, and softmax comes back with e. Take natural ones.",
+            lambda given, overall, scale: normalised(lifted(given, overall, scale) / math.log(2))
+            if scale else overall / overall.sum()),
     ), "what exact guidance makes of shares, in logarithms")
 
 

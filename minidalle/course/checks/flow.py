@@ -373,6 +373,34 @@ MATCHING_LOSS = Exercise(
             "sign turned",
             "Your loss is negative, and falls the worse the answer is.",
             of_error(lambda error: -error.square().mean())),
+        Mistake(
+            "the middle of the errors",
+            "You take the middle of the squared errors. The mean hears the large ones too.",
+            of_error(lambda error: error.square().median())),
+        Mistake(
+            "divided by one less",
+            "You divide by one number less. That is for a variance; a mean divides by all.",
+            of_error(lambda error: error.square().sum() / (error.numel() - 1))),
+        Mistake(
+            "a row of one number",
+            "You return a tensor of one number. Asked for is one without dimensions, as .mean() "
+            "gives it.",
+            of_error(lambda error: error.square().mean()[None])),
+        Mistake(
+            "errors cut to [-1, 1]",
+            "You cut the errors to [-1, 1], and large ones no longer teach. Leave them so.",
+            of_error(lambda error: error.clamp(-1, 1).square().mean())),
+        Mistake(
+            "in parts of the target",
+            "You divide each square by that of the target. The mean of the squares is asked for.",
+            lambda answer, x_0, eps: ((answer - (eps - x_0)).square()
+                                      / (eps - x_0).square().clamp(min=1e-6)).mean()),
+        Mistake(
+            "1 less the cosine",
+            "You compare directions alone. How fast the line is walked counts too: the mean of the "
+            "squared errors.",
+            lambda answer, x_0, eps: 1 - F.cosine_similarity(
+                answer.flatten(1), (eps - x_0).flatten(1)).mean()),
     ), "the mean square of the velocity's error, and the answer learns through it",
     tolerance=2e-5,            # sums of a hundred squares, and loops round at each of them
     learns=True)
@@ -399,6 +427,13 @@ def steps_of(shape, back: bool = False):
     return draw
 
 
+def little_time(g: Generator) -> tuple:
+    """Hardly any time passes; three sides, as tokens have them."""
+    x_t, v = torch.randn(2, 3, 4, 5, generator=g)
+    t = 0.2 + 0.6 * torch.rand(3, generator=g)
+    return x_t, 3 * v, t, t + torch.tensor([-0.008, 0.005, -0.012])
+
+
 def stepped(size):
     """x_t and so many times the velocity, size(t, then)."""
     return lambda x_t, v, t, then: x_t + wide(size(t, then), x_t) * v
@@ -408,7 +443,8 @@ EULER_STEP = Exercise(
     "flow.euler_step", LESSON, 1, euler_step,
     (steps_of(square), steps_of(square, back=True), steps_of(lambda g: (2, 2)),
      steps_of(lambda g: (3, 3, 3, 3)), steps_of(lambda g: (1, 2, 3, 4)),
-     steps_of(lambda g: (5, 5), back=True)), in_section(3,
+     steps_of(lambda g: (5, 5), back=True), steps_of(lambda g: (3, 2, 3)), little_time),
+    in_section(3,
         Mistake(
             "sign of time turned",
             "You go from t in the direction of the velocity, and so away from the data. Time "
@@ -553,17 +589,58 @@ EULER_STEP = Exercise(
             "You cut the result to [-1, 1]. On the way there is noise in it, which reaches "
             "further.",
             lambda *given: euler_step(*given).clamp(-1, 1)),
+        Mistake(
+            "the mean time for all",
+            "You begin at the mean of the times. Each sample has its own.",
+            stepped(lambda t, then: then - t.mean())),
+        Mistake(
+            "the first time for all",
+            "You begin at the time of the first sample. Each has its own.",
+            stepped(lambda t, then: then - t[0])),
+        Mistake(
+            "brackets forgotten before the minus",
+            "You add the new time, and scale the velocity with the old one alone. Put brackets "
+            "round then - t.",
+            lambda x_t, v, t, then: x_t + wide(then, x_t) - wide(t, x_t) * v),
+        Mistake(
+            "brackets forgotten behind the minus",
+            "You scale the velocity with the new time, and subtract the old time itself. Put "
+            "brackets round then - t.",
+            lambda x_t, v, t, then: x_t + wide(then, x_t) * v - wide(t, x_t)),
+        Mistake(
+            "roots of the times",
+            "You take roots of the times, as in a diffusion. The line is straight: then - t.",
+            stepped(lambda t, then: then.sqrt() - t.sqrt())),
+        Mistake(
+            "a step squared, without its sign",
+            "You square the time that passes, and lose its sign. Euler's step is proportional to "
+            "it.",
+            stepped(lambda t, then: (then - t).square())),
+        Mistake(
+            "steps rounded",
+            "You round the time that passes, and nearly all of it is 0. Leave it as it is.",
+            stepped(lambda t, then: (then - t).round())),
+        Mistake(
+            "the velocity brought to length one",
+            "You bring the velocity to length one. Its length says how fast to walk.",
+            lambda x_t, v, t, then: x_t + wide(then - t, x_t) * F.normalize(
+                v.flatten(1), dim=1).view_as(v)),
+        Mistake(
+            "small steps left out",
+            "You leave out steps that are small. However little time passes, the velocity may be "
+            "large.",
+            stepped(lambda t, then: torch.where((then - t).abs() < 0.02, 0.0, then - t))),
     ), "towards the data and back, as far as the time says")
 
 
 # ---- a diffusion, seen as a flow
 
-def straighten(x_t: Tensor, eps: Tensor, alpha_bar: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """x_t of a diffusion and a guess of the noise in it (B,...), alpha_bar (B,) above 0 -> the same
+def straighten(z: Tensor, eps: Tensor, alpha_bar: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """z of a diffusion and a guess of the noise in it (B,...), alpha_bar (B,) above 0 -> the same
     as a flow: x (B,...), its time t (B,), its velocity v (B,...)."""
-    a = wide(alpha_bar, x_t)
-    x_0 = (x_t - (1 - a).sqrt() * eps) / a.sqrt()
-    return x_t / flow.scale_of(a), flow.time_of(alpha_bar), eps - x_0
+    a = wide(alpha_bar, z)
+    x_0 = (z - (1 - a).sqrt() * eps) / a.sqrt()
+    return z / flow.scale_of(a), flow.time_of(alpha_bar), eps - x_0
 
 
 def diffused(shape, low: float = 0.05, high: float = 0.97):
@@ -577,51 +654,60 @@ def diffused(shape, low: float = 0.05, high: float = 0.97):
 
 
 def parts(x=None, t=None, v=None):
-    """The right three with some of them changed: x(x_t, a), t(alpha_bar), v(x_t, eps, a)."""
-    def answer(x_t, eps, alpha_bar):
-        given, a = straighten(x_t, eps, alpha_bar), wide(alpha_bar, x_t)
-        return (given[0] if x is None else x(x_t, a), given[1] if t is None else t(alpha_bar),
-                given[2] if v is None else v(x_t, eps, a))
+    """The right three with some of them changed: x(z, a), t(alpha_bar), v(z, eps, a)."""
+    def answer(z, eps, alpha_bar):
+        given, a = straighten(z, eps, alpha_bar), wide(alpha_bar, z)
+        return (given[0] if x is None else x(z, a), given[1] if t is None else t(alpha_bar),
+                given[2] if v is None else v(z, eps, a))
     return answer
 
 
-def data_in(x_t: Tensor, eps: Tensor, a: Tensor) -> Tensor:
-    return (x_t - (1 - a).sqrt() * eps) / a.sqrt()
+def at_the_ends(g: Generator) -> tuple:
+    """One without any noise, one with hardly any, one with hardly any data; three sides, as tokens
+    have them. The guess is well beside the noise, so that no velocity is small where data is."""
+    x_0, eps, off = torch.randn(3, 3, 2, 3, generator=g)
+    alpha_bar = torch.tensor([1.0, 0.9999, 5e-5 + 4e-5 * torch.rand((), generator=g)])
+    a = wide(alpha_bar, x_0)
+    return (a.sqrt() * x_0 + (1 - a).sqrt() * eps, eps + off.sign() * (1 + off.abs()), alpha_bar)
+
+
+def data_in(z: Tensor, eps: Tensor, a: Tensor) -> Tensor:
+    return (z - (1 - a).sqrt() * eps) / a.sqrt()
 
 
 def everywhere(change):
     """The right answer to another alpha_bar, change(alpha_bar)."""
-    return lambda x_t, eps, alpha_bar: straighten(x_t, eps, change(alpha_bar))
+    return lambda z, eps, alpha_bar: straighten(z, eps, change(alpha_bar))
 
 
 STRAIGHTEN = Exercise(
     "flow.straighten", LESSON, 3, straighten,
     (diffused(square), diffused(lambda g: (2, 2)),
      diffused(lambda g: (1, 3, 2, 5), 0.3, 0.6), diffused(lambda g: (4, 4, 4, 4)),
-     diffused(lambda g: (5, 5), 0.01, 0.1)), in_section(4,
+     diffused(lambda g: (5, 5), 0.01, 0.1), at_the_ends), in_section(4,
         Mistake(
             "x not scaled",
             "Your x is the diffusion's. Its two weights do not sum to 1, and those of a flow do: "
             "by what must you divide?",
-            parts(x=lambda x_t, a: x_t)),
+            parts(x=lambda z, a: z)),
         Mistake(
             "x multiplied",
-            "You multiply x_t by the sum of its weights. Then they sum to the square of that.",
-            parts(x=lambda x_t, a: x_t * flow.scale_of(a))),
+            "You multiply z by the sum of its weights. Then they sum to the square of that.",
+            parts(x=lambda z, a: z * flow.scale_of(a))),
         Mistake(
             "x divided by the data's weight",
-            "You divide x_t by the weight of its data. Then the data are whole, and noise lies on "
+            "You divide z by the weight of its data. Then the data are whole, and noise lies on "
             "top: the two weights should sum to 1.",
-            parts(x=lambda x_t, a: x_t / a.sqrt())),
+            parts(x=lambda z, a: z / a.sqrt())),
         Mistake(
             "x divided by the noise's weight",
-            "You divide x_t by the weight of its noise. The two weights should sum to 1.",
-            parts(x=lambda x_t, a: x_t / (1 - a).sqrt())),
+            "You divide z by the weight of its noise. The two weights should sum to 1.",
+            parts(x=lambda z, a: z / (1 - a).sqrt())),
         Mistake(
             "x divided by the root of 2",
             "You divide by the root of 2. The sum of the weights is that only where they are "
             "equal.",
-            parts(x=lambda x_t, a: x_t / 2 ** 0.5)),
+            parts(x=lambda z, a: z / 2 ** 0.5)),
         Mistake(
             "1 - alpha_bar as the time",
             "Your time is the noise's share of the variance. A flow's time is its share of the "
@@ -630,7 +716,7 @@ STRAIGHTEN = Exercise(
         Mistake(
             "the noise's weight as the time",
             "Your time is the weight of the noise as it stands in the diffusion. Divide it by what "
-            "you divide x_t by.",
+            "you divide z by.",
             parts(t=lambda a: (1 - a).sqrt())),
         Mistake(
             "1 less the data's weight as the time",
@@ -662,22 +748,22 @@ STRAIGHTEN = Exercise(
         Mistake(
             "the velocity turned round",
             "Your velocity leads from the noise to the data.",
-            parts(v=lambda x_t, eps, a: data_in(x_t, eps, a) - eps)),
+            parts(v=lambda z, eps, a: data_in(z, eps, a) - eps)),
         Mistake(
             "the velocity of a diffusion",
             "Your velocity is the v of lesson 10, on an arc: sqrt(alpha_bar) eps - sqrt(1 - "
             "alpha_bar) x_0. On a straight line none of the two is weighed.",
-            parts(v=lambda x_t, eps, a: a.sqrt() * eps - (1 - a).sqrt() * data_in(x_t, eps, a))),
+            parts(v=lambda z, eps, a: a.sqrt() * eps - (1 - a).sqrt() * data_in(z, eps, a))),
         Mistake(
-            "from x_t to the noise",
-            "Your velocity is eps - x_t. The line begins at the data: which picture is in x_t, if "
+            "from z to the noise",
+            "Your velocity is eps - z. The line begins at the data: which picture is in z, if "
             "eps is the noise in it?",
-            parts(v=lambda x_t, eps, a: eps - x_t)),
+            parts(v=lambda z, eps, a: eps - z)),
         Mistake(
             "the noise as the velocity",
             "You return the noise as the velocity. It is where the line ends; subtract where it "
             "begins.",
-            parts(v=lambda x_t, eps, a: eps)),
+            parts(v=lambda z, eps, a: eps)),
         Mistake(
             "the data as the velocity",
             "You return the data as the velocity. It leads from them to the noise.",
@@ -685,47 +771,47 @@ STRAIGHTEN = Exercise(
         Mistake(
             "the data not divided",
             "For x_0 you subtract the noise, and do not divide by the weight of the data.",
-            parts(v=lambda x_t, eps, a: eps - (x_t - (1 - a).sqrt() * eps))),
+            parts(v=lambda z, eps, a: eps - (z - (1 - a).sqrt() * eps))),
         Mistake(
             "roots forgotten in the data",
             "For x_0 you take 1 - alpha_bar and alpha_bar without their roots.",
-            parts(v=lambda x_t, eps, a: eps - (x_t - (1 - a) * eps) / a)),
+            parts(v=lambda z, eps, a: eps - (z - (1 - a) * eps) / a)),
         Mistake(
             "the data out of the scaled x",
             "For x_0 you take the x that is scaled already, with the weights of the diffusion. "
-            "Either x_t with these weights, or x with 1 - t and t.",
-            parts(v=lambda x_t, eps, a: eps - data_in(x_t / flow.scale_of(a), eps, a))),
+            "Either z with these weights, or x with 1 - t and t.",
+            parts(v=lambda z, eps, a: eps - data_in(z / flow.scale_of(a), eps, a))),
         Mistake(
             "from x to the noise",
             "Your velocity is eps - x. The line begins at the data, and x is somewhere on it.",
-            parts(v=lambda x_t, eps, a: eps - x_t / flow.scale_of(a))),
+            parts(v=lambda z, eps, a: eps - z / flow.scale_of(a))),
         Mistake(
             "noise added in the data",
             "For x_0 you add the noise. It was added before: take it away.",
-            parts(v=lambda x_t, eps, a: eps - (x_t + (1 - a).sqrt() * eps) / a.sqrt())),
+            parts(v=lambda z, eps, a: eps - (z + (1 - a).sqrt() * eps) / a.sqrt())),
         Mistake(
             "the root of the data's weight forgotten",
             "For x_0 you divide by alpha_bar without its root.",
-            parts(v=lambda x_t, eps, a: eps - (x_t - (1 - a).sqrt() * eps) / a)),
+            parts(v=lambda z, eps, a: eps - (z - (1 - a).sqrt() * eps) / a)),
         Mistake(
             "the root of the noise's weight forgotten",
             "For x_0 you take 1 - alpha_bar without its root.",
-            parts(v=lambda x_t, eps, a: eps - (x_t - (1 - a) * eps) / a.sqrt())),
+            parts(v=lambda z, eps, a: eps - (z - (1 - a) * eps) / a.sqrt())),
         Mistake(
             "alpha_bar along the width",
             "Your alpha_bar lies along the last dimension, the width. It belongs to the samples: "
             "give it a 1 for each dimension behind the first.",
-            lambda x_t, eps, a: (x_t / flow.scale_of(a), flow.time_of(a),
-                                 eps - data_in(x_t, eps, a))),
+            lambda z, eps, a: (z / flow.scale_of(a), flow.time_of(a),
+                               eps - data_in(z, eps, a))),
         Mistake(
             "the velocity scaled as well",
             "You divide the velocity by the sum of the weights, too. It goes from the data to the "
             "noise, and both are what they were.",
-            parts(v=lambda x_t, eps, a: (eps - data_in(x_t, eps, a)) / flow.scale_of(a))),
+            parts(v=lambda z, eps, a: (eps - data_in(z, eps, a)) / flow.scale_of(a))),
         Mistake(
             "the data cut to [-1, 1]",
             "You cut the data to [-1, 1]. They may be anything: points, latents.",
-            parts(v=lambda x_t, eps, a: eps - data_in(x_t, eps, a).clamp(-1, 1))),
+            parts(v=lambda z, eps, a: eps - data_in(z, eps, a).clamp(-1, 1))),
         Mistake(
             "roots forgotten everywhere",
             "You take alpha_bar and 1 - alpha_bar as the weights. They are shares of variance: the "
@@ -755,6 +841,55 @@ STRAIGHTEN = Exercise(
             "x and t alone",
             "You return place and time. The velocity is missing.",
             lambda *given: straighten(*given)[:2]),
+        Mistake(
+            "data and noise added in the velocity",
+            "You add data and noise. The line leads from the one to the other: subtract.",
+            parts(v=lambda z, eps, a: eps + data_in(z, eps, a))),
+        Mistake(
+            "the velocity multiplied",
+            "You multiply the velocity by the sum of the weights. Data and noise are the same as "
+            "before: their difference is the velocity.",
+            parts(v=lambda z, eps, a: flow.scale_of(a) * (eps - data_in(z, eps, a)))),
+        Mistake(
+            "x divided by the root of the sum",
+            "You divide by the root of the sum of the weights. Then they do not sum to 1: divide "
+            "by the sum itself.",
+            parts(x=lambda z, a: z / flow.scale_of(a).sqrt())),
+        Mistake(
+            "1 - alpha_bar over the sum of the weights",
+            "Your time is 1 - alpha_bar over the sum of the weights. The noise's weight is the "
+            "root of that.",
+            parts(t=lambda a: (1 - a) / flow.scale_of(a))),
+        Mistake(
+            "weights exchanged in the data",
+            "You take the noise's weight for the data's where you solve for the data. z = "
+            "sqrt(alpha_bar) x_0 + sqrt(1 - alpha_bar) eps.",
+            parts(v=lambda z, eps, a: eps - (z - a.sqrt() * eps) / (1 - a).sqrt())),
+        Mistake(
+            "roots forgotten, so that the sum is 1",
+            "You take alpha_bar and 1 - alpha_bar as the weights, so that they sum to 1 already. "
+            "The weights are their roots.",
+            lambda z, eps, alpha_bar: (z.clone(), 1 - alpha_bar, eps - (
+                z - (1 - wide(alpha_bar, z)) * eps) / wide(alpha_bar, z))),
+        Mistake(
+            "the way from the data, over the time",
+            "Your velocity is the way from the data to x over the time. At time 0 that is 0 / 0: "
+            "eps - x_0 is the same, and always a number.",
+            parts(v=lambda z, eps, a: (z / flow.scale_of(a) - data_in(z, eps, a))
+                  / ((1 - a).sqrt() / flow.scale_of(a)))),
+        Mistake(
+            "alpha_bar kept above 0.01",
+            "You keep alpha_bar above a small number. It is above 0 by itself, and near the end of "
+            "a schedule very small.",
+            everywhere(lambda a: a.clamp(min=0.01))),
+        Mistake(
+            "alpha_bar kept below 0.999",
+            "You keep alpha_bar away from 1. There the noise has no weight and the time is 0.",
+            everywhere(lambda a: a.clamp(max=0.999))),
+        Mistake(
+            "the mean alpha_bar for all",
+            "You take the mean of alpha_bar for all. Each sample has its own.",
+            everywhere(lambda a: a.mean().expand_as(a))),
     ), "place, time and velocity of the same mixture on a straight line",
     tolerance=5e-5)            # x_0 is what is left of a difference, divided by a tenth
 
@@ -791,6 +926,13 @@ def sliced(x: Tensor, patch: int) -> Tensor:
     rows, columns = (n // patch for n in x.shape[2:])
     return x.unflatten(3, (patch, columns)).unflatten(2, (patch, rows)).permute(
         0, 3, 5, 1, 2, 4).flatten(3).flatten(1, 2)
+
+
+def exchanged_sides(x: Tensor, patch: int) -> Tensor:
+    """Height and width split by each other's number of patches."""
+    rows, columns = (n // patch for n in x.shape[2:])
+    return x.reshape(*x.shape[:2], columns, patch, rows, patch).permute(
+        0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)
 
 
 def of_size(size: int):
@@ -915,6 +1057,41 @@ PATCHIFY = Exercise(
             "patches of 2, whatever is asked",
             "You cut patches of 2 x 2. Their size is given as `patch`.",
             of_size(2)),
+        Mistake(
+            "from below upwards",
+            "Your first tokens are those at the bottom. One reads from the upper left.",
+            lambda x, patch: patchify(cut(x, patch).flip(2).flatten(4, 5).flatten(2, 3), patch)),
+        Mistake(
+            "from right to left",
+            "Your first token is that of the upper right. One reads from the left.",
+            lambda x, patch: patchify(cut(x, patch).flip(4).flatten(4, 5).flatten(2, 3), patch)),
+        Mistake(
+            "the last patches left out",
+            "You leave out the last row and column of patches: a range that ends at H - patch does "
+            "not hold H - patch itself.",
+            lambda x, patch: patchify(
+                x[:, :, :-patch, :-patch], patch) if min(x.shape[2:]) > patch else x[
+                    :, :, :patch, :patch].flatten(1)[:, None]),
+        Mistake(
+            "tokens before pictures",
+            "You return (N,B,...). The batch is the first dimension.",
+            lambda x, patch: patchify(x, patch).transpose(0, 1)),
+        Mistake(
+            "tokens of several pictures in one",
+            "You laid the patches of all pictures one after the other, and cut them as if a "
+            "picture's lay together. Stack them along dim 1.",
+            lambda x, patch: patchify(x, patch).transpose(0, 1).reshape(patchify(x, patch).shape)),
+        Mistake(
+            "patches a pixel apart",
+            "Your patches begin a pixel apart. They lie side by side: steps of `patch`.",
+            lambda x, patch: torch.stack([x[:, :, i:i + patch, j:j + patch].flatten(1)
+                                          for i in range(x.shape[2] // patch)
+                                          for j in range(x.shape[3] // patch)], dim=1)),
+        Mistake(
+            "as many rows of patches as columns, and the other way round",
+            "You split the height by the columns of patches, and the width by their rows. (rows, "
+            "patch) belong to H, (columns, patch) to W.",
+            exchanged_sides),
     ), "each patch a token, nothing lost, in the right order")
 
 
@@ -961,6 +1138,15 @@ def columns_first(tokens: Tensor, patch: int, rows: int) -> Tensor:
     columns = tokens.shape[1] // rows
     return unpatchify(tokens.unflatten(1, (columns, rows)).transpose(1, 2).flatten(1, 2), patch,
                       rows)
+
+
+def by_wrong_rows(tokens: Tensor, patch: int, rows: int) -> Tensor:
+    """Token i in row i // rows, as far as there are rows, and column i % columns."""
+    columns, x = tokens.shape[1] // rows, torch.zeros_like(unpatchify(tokens, patch, rows))
+    for i, token in enumerate(tokens.unbind(1)):
+        top, left = i // rows % rows * patch, i % columns * patch
+        x[:, :, top:top + patch, left:left + patch] = token.view(len(x), -1, patch, patch)
+    return x
 
 
 def in_rows(count):
@@ -1050,7 +1236,72 @@ UNPATCHIFY = Exercise(
             "Your patches are still apart: rows and the rows inside of them have to become one "
             "dim, and the columns too.",
             lambda *given: laid_out(*given).permute(0, 3, 1, 4, 2, 5)),
-    ), "the picture that the patches were cut from, square or not")
+        Mistake(
+            "from below upwards",
+            "Your first tokens are laid at the bottom. One reads from the upper left.",
+            lambda tokens, patch, rows: unpatchify(
+                tokens.unflatten(1, (rows, -1)).flip(1).flatten(1, 2), patch, rows)),
+        Mistake(
+            "the last column of patches left out",
+            "You leave out the last column of patches: the end of a slice is not in it.",
+            lambda tokens, patch, rows: unpatchify(tokens, patch, rows)[..., :-patch]),
+        Mistake(
+            "the last patch left out",
+            "You leave out the last patch: a range up to N - 1 does not hold N - 1.",
+            lambda tokens, patch, rows: unpatchify(torch.cat([
+                tokens[:, :-1], torch.zeros_like(tokens[:, -1:])], dim=1), patch, rows)),
+        Mistake(
+            "channels before tokens",
+            "You read the numbers as if all tokens of a channel came first. They lie token by "
+            "token: (rows, columns, C, patch, patch).",
+            lambda tokens, patch, rows: tokens.view(
+                len(tokens), -1, rows, tokens.shape[1] // rows, patch, patch).transpose(
+                    3, 4).reshape(unpatchify(tokens, patch, rows).shape)),
+        Mistake(
+            "reshaped where it should be transposed",
+            "You reshape (N, numbers) to (numbers, N), and nothing moves. Exchange the two dims "
+            "with .mT.",
+            lambda tokens, patch, rows: F.pixel_shuffle(tokens.reshape(
+                len(tokens), tokens.shape[2], rows, -1), patch)),
+        Mistake(
+            "channel in the middle",
+            "You read a token as row, channel, column. It is channel by channel, and in each "
+            "channel row by row.",
+            lambda tokens, patch, rows: as_picture(tokens.view(
+                len(tokens), rows, -1, patch, tokens.shape[2] // patch ** 2, patch).permute(
+                    0, 4, 1, 3, 2, 5))),
+        Mistake(
+            "patch and rows exchanged",
+            "You take the rows for the patch, and the other way round. The patch comes first.",
+            lambda tokens, patch, rows: unpatchify(tokens, rows, patch)),
+        Mistake(
+            "squeezed by a sigmoid",
+            "You squeeze the numbers. Laid back they are what they were.",
+            lambda *given: unpatchify(*given).sigmoid()),
+        Mistake(
+            "cut to [-1, 1]",
+            "You cut the numbers to [-1, 1]. Laid back they are what they were.",
+            lambda *given: unpatchify(*given).clamp(-1, 1)),
+        Mistake(
+            "the first picture alone",
+            "You return the first picture. Asked for are all.",
+            lambda tokens, patch, rows: unpatchify(tokens[:1], patch, rows)),
+        Mistake(
+            "as many columns as rows",
+            "You take as many columns of patches as there are rows, and the channels swallow the "
+            "rest. There are N / rows columns.",
+            lambda tokens, patch, rows: as_picture(tokens.reshape(
+                len(tokens), rows, rows, -1, patch, patch).permute(0, 3, 1, 4, 2, 5))),
+        Mistake(
+            "patches of 2, whatever is asked",
+            "You lay patches of 2. How large they are was given as `patch`.",
+            lambda tokens, patch, rows: unpatchify(tokens, 2, rows)),
+        Mistake(
+            "rows in the place of columns, token by token",
+            "You find the row of a token by i // rows. It is i // columns, and the column i % "
+            "columns.",
+            by_wrong_rows),
+    ), "the picture that the patches were cut from, square or not", learns=True)
 
 
 # ---- time and text scale, shift and gate
@@ -1307,6 +1558,11 @@ ADALN = Exercise(
             "Your norm is right, and nothing can be learnt through it: its gradient is cut off. "
             "Leave .detach() and no_grad out.",
             normed(lambda x: layer(x.detach()))),
+        Mistake(
+            "the branch alone",
+            "You return the part without gate and shortcut. x + gate f(...).",
+            lambda x, weight, shift, scale, gate: ((1 + scale[:, None]) * F.layer_norm(
+                x, x.shape[2:]) + shift[:, None]) @ weight),
     ), "scaled, shifted, gated, and everything learns",
     tolerance=2e-5,            # a nearly equal token is made three hundred times as large
     learns=True)
@@ -1327,6 +1583,11 @@ def times_between(shape, mean, std):
         u = torch.rand(2, generator=g).tolist()
         return t, mean(u[0]), std(u[1])
     return draw
+
+
+def near_the_data(g: Generator) -> tuple:
+    """Times within a thousandth of 0, in a bell so wide that they matter."""
+    return 10 ** (-3.2 - torch.rand(4, generator=g)), -0.3, 2.5
 
 
 def logit_of(t: Tensor) -> Tensor:
@@ -1359,7 +1620,8 @@ LOGIT_NORMAL = Exercise(
      times_between(lambda g: (3, 4), lambda u: -1 + 0.5 * u, lambda u: 1.2 + u),
      times_between(lambda g: (between(6, 8, g),), lambda u: 0.3 + 0.1 * u, lambda u: 1.5 + u),
      times_between(lambda g: (1,), lambda u: 0.8, lambda u: 0.7),
-     times_between(lambda g: (2, 1, 3), lambda u: -0.4, lambda u: 2.5)), in_section(8,
+     times_between(lambda g: (2, 1, 3), lambda u: -0.4, lambda u: 2.5), near_the_data),
+    in_section(8,
         Mistake(
             "the slope forgotten",
             "You return the normal density of the logit. Near the ends the logit runs through much "

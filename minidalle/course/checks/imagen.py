@@ -95,6 +95,13 @@ def so_many(ids: Tensor, draws: Tensor, share: float) -> Tensor:
     return words & (ranks < (share * words.sum(dim=1, keepdim=True)).long())
 
 
+def at_least_one(ids: Tensor, draws: Tensor, share: float) -> Tensor:
+    """In a caption where no draw is low, the word with the lowest."""
+    low = is_word(ids) & (draws < share)
+    first = torch.where(is_word(ids), draws, 2.0).argmin(dim=1)
+    return low | (~low.any(dim=1, keepdim=True) & F.one_hot(first, ids.shape[1]).bool())
+
+
 HIDE = Exercise(
     "imagen.hide_words", LESSON, 2, hide_words,
     (tie_inputs,
@@ -262,6 +269,30 @@ HIDE = Exercise(
             by_place(lambda ids, u, s: is_word(ids) & ((u < s) | (u == u.masked_fill(
                 ~is_word(ids), 2.0).amin(dim=1, keepdim=True)) & ~(is_word(ids) & (u < s)).any(
                 dim=1, keepdim=True)))),
+        Mistake(
+            "at least one word in each caption",
+            "You hide a word in each caption, whatever its draws say. Each word has a coin of its "
+            "own, and sometimes none is hidden.",
+            by_place(at_least_one)),
+        Mistake(
+            "the first low draw alone",
+            "You hide one word of a caption and stop. Each word with a low draw is hidden.",
+            by_place(lambda ids, draws, share: (low := is_word(ids) & (draws < share))
+                     & (low.cumsum(dim=1) == 1))),
+        Mistake(
+            "1 less the share",
+            "You hide 1 - share of the words. Hidden is what has a draw below `share`.",
+            by_place(lambda ids, draws, share: is_word(ids) & (draws < 1 - share))),
+        Mistake(
+            "the last caption left out",
+            "You leave out the last caption: a loop over captions runs to len(ids), not to one "
+            "less.",
+            by_place(lambda ids, draws, share: is_word(ids) & (draws < share)
+                     & (torch.arange(len(ids)) < len(ids) - 1)[:, None])),
+        Mistake(
+            "words or low draws",
+            "You hide whatever is a word OR has a low draw. Both must hold: &.",
+            by_place(lambda ids, draws, share: is_word(ids) | (draws < share))),
     ), "words alone are hidden, each by its own draw")
 
 
@@ -540,6 +571,31 @@ LOSS = Exercise(
             "the wrong word would be cheap: take -ln p of the right one.",
             by_cost(lambda logits, ids: torch.distributions.Categorical(
                 logits=logits, validate_args=False).entropy())),
+        Mistake(
+            "labels smoothed",
+            "You smooth the labels. Asked for is the plain cross entropy of the word that is "
+            "hidden.",
+            by_cost(lambda logits, ids: 0.9 * costs(logits, ids)
+                    - 0.1 * logits.log_softmax(dim=2).mean(dim=2))),
+        Mistake(
+            "a small number inside the logarithm",
+            "You add a small number inside the logarithm, and no cost is larger than that of it. "
+            "log_softmax needs no such help.",
+            by_cost(lambda logits, ids: -(chosen(logits.softmax(dim=2), ids) + 1e-9).log())),
+        Mistake(
+            "wrong guesses counted",
+            "You return the share of wrong guesses, through which nothing can be learnt. Asked for "
+            "is the cross entropy.",
+            by_cost(lambda logits, ids: (logits.argmax(dim=2) != ids).float())),
+        Mistake(
+            "the exponential of it",
+            "You return the exponential of the loss, the perplexity. Asked for is the loss.",
+            lambda logits, ids, hidden: masked_loss(logits, ids, hidden).exp()),
+        Mistake(
+            "divided by the length of a caption",
+            "You divide by the places of one caption. Divide by the number of places that are "
+            "hidden.",
+            lambda logits, ids, hidden: costs(logits, ids)[hidden].sum() / ids.shape[1]),
     ), "nats for a hidden word, and 0 where none is hidden",
     tolerance=2e-5,            # logits of 120 are 8e-6 apart
     learns=True)
@@ -759,6 +815,34 @@ POOLED = Exercise(
             "You multiply (B,T,D) by (B,T), and PyTorch lays the mask along T and D. Give it a "
             "dimension more: heard[..., None].",
             lambda states, heard: (states * heard).sum(dim=1) / heard.sum(dim=1, keepdim=True)),
+        Mistake(
+            "divided by one less",
+            "You divide by the number of heard tokens less 1. A mean divides by the number.",
+            lambda states, heard: total(states, heard) / (heard.sum(
+                dim=1, keepdim=True) - 1).clamp(min=1)),
+        Mistake(
+            "the first place left out",
+            "You leave out the first place. It is heard like the others: `heard` says which count.",
+            lambda states, heard: total(states[:, 1:], heard[:, 1:]) / heard[:, 1:].sum(
+                dim=1, keepdim=True).clamp(min=1)),
+        Mistake(
+            "the last place left out",
+            "You leave out the last place, also where it is heard. `heard` says which count.",
+            lambda states, heard: total(states[:, :-1], heard[:, :-1]) / heard[:, :-1].sum(
+                dim=1, keepdim=True).clamp(min=1)),
+        Mistake(
+            "a softmax of the mask",
+            "You weight by the softmax of the mask, and what is not heard has a weight too. It has "
+            "none.",
+            lambda states, heard: (states * heard.float().softmax(dim=1)[..., None]).sum(dim=1)),
+        Mistake(
+            "rounded down",
+            "You divide with //, which rounds down. Use /.",
+            lambda states, heard: total(states, heard) // heard.sum(dim=1, keepdim=True)),
+        Mistake(
+            "divided by the first caption's number",
+            "You divide by the number of tokens that the first caption hears. Each has its own.",
+            lambda states, heard: total(states, heard) / heard[0].sum()),
     ), "the mean of what is heard", learns=True)
 
 
@@ -1025,6 +1109,19 @@ GUESS = Exercise(
             "are as many columns as pictures. Give it three dimensions more: (B,1,1,1).",
             lambda x_t, yes, none, alpha_bar, scale: clip_static(unnoised(
                 x_t, none + scale * (yes - none), alpha_bar))),
+        Mistake(
+            "the one, and scale times the other",
+            "You add scale times the guess with the caption to the one without. What is scaled is "
+            "their difference.",
+            with_eps(lambda yes, none, scale: none + scale * yes)),
+        Mistake(
+            "brought to its own size",
+            "You divide each picture by its largest value. Cut it at -1 and 1.",
+            lambda *given: (x := uncut(*given)) / x.abs().amax(dim=(1, 2, 3), keepdim=True)),
+        Mistake(
+            "the mixed noise returned",
+            "You return the guided noise. Take it away from x_t, and divide: that is the picture.",
+            lambda x_t, yes, none, alpha_bar, scale: none + scale * (yes - none)),
     ), "guided, solved for the picture, cut at the end",
     tolerance=2e-5)            # what is small is divided by 0.2
 
@@ -1480,6 +1577,15 @@ AUGMENT = Exercise(
             "as many rows as pictures. Give them three dimensions more: (B,1,1,1).",
             lambda small, level, eps: (level * math.pi / 2).cos()[:, None] * small
                 + (level * math.pi / 2).sin()[:, None] * eps),
+        Mistake(
+            "levels along the height",
+            "Your levels lie along the channels of a picture. (B,) must become (B,1,1,1).",
+            lambda small, level, eps: (level * math.pi / 2).cos()[:, None, None] * small
+            + (level * math.pi / 2).sin()[:, None, None] * eps),
+        Mistake(
+            "2 pi in place of pi / 2",
+            "Your level 1 is a full turn, and so the picture again. It is a right angle: pi / 2.",
+            turned(lambda level: 2 * math.pi * level)),
     ), "as noisy as its level, and the variance kept")
 
 
@@ -1760,6 +1866,10 @@ TOLD = Exercise(
             "level behind it.",
             lambda x_t, noisy, level, text: (beside(x_t, enlarged(noisy, x_t)), text.clone(),
                                              level.clone())),
+        Mistake(
+            "the level rounded",
+            "You round the level. It is a number from 0 to 1, as it is.",
+            with_vector(lambda text, level: with_level(text, level.round()))),
     ), "both pictures place by place, and text with the level")
 
 

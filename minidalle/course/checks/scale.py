@@ -7,9 +7,11 @@ idea        Counts are whole numbers and compared to the last digit, with sizes 
             apart who takes the rest; processes with unequal parts tell a mean from a mean of means;
             points beside the line tell a fit from a ruler laid through two of them.
 """
+import functools
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from minidalle.course.checks import Exercise, Mistake, hunt
@@ -35,6 +37,11 @@ def widths(low: int, high: int, *widens: int):
     return draw
 
 
+def wide_one(g: Generator) -> tuple:
+    """An odd number of weights, and more of them than float32 can tell apart."""
+    return 2 * between(1000, 1900, g) + 1, 6
+
+
 def parts(attention=lambda D: 4 * (D * D + D), mlp=lambda D, w: 2 * w * D * D + w * D + D,
           norms=lambda D: 4 * D):
     """A count with one of its parts replaced."""
@@ -48,7 +55,7 @@ def times(factor):
 
 BLOCK_PARAMETERS = Exercise(
     "scale.block_parameters", LESSON, 1, block_parameters,
-    (widths(5, 12, 2, 3), widths(13, 40, 3, 5), widths(50, 90, 6), widths(2000, 4000, 5),
+    (widths(5, 12, 2, 3), widths(13, 40, 3, 5), widths(50, 90, 6), wide_one,
      widths(7, 9, 1)), in_section(1,
         Mistake(
             "matrices alone",
@@ -193,6 +200,37 @@ BLOCK_PARAMETERS = Exercise(
             "width and widen exchanged",
             "You take the width for `widen`, and the other way round.",
             lambda width, widen: block_parameters(widen, width)),
+        Mistake(
+            "no bias inside the MLP",
+            "The first layer of your MLP has no bias. It has widen x D outputs, and so as many.",
+            parts(mlp=lambda D, w: 2 * w * D * D + D)),
+        Mistake(
+            "one bias a layer",
+            "You count one bias for each layer. It has one for each of its outputs.",
+            parts(lambda D: 4 * (D * D + 1), lambda D, w: 2 * w * D * D + 2)),
+        Mistake(
+            "one matrix in the MLP",
+            "You count one matrix in the MLP, and two biases. There is one there, and one back.",
+            parts(mlp=lambda D, w: w * D * D + w * D + D)),
+        Mistake(
+            "norms as layers",
+            "You count a norm as a layer of D x D. It has a weight and a bias for each of D "
+            "numbers.",
+            parts(norms=lambda D: 2 * (D * D + D))),
+        Mistake(
+            "rounded to float32",
+            "You count in float32, which holds seven digits. Python's own whole numbers hold all.",
+            lambda width, widen: int(torch.tensor(float(block_parameters(width, widen))))),
+        Mistake(
+            "`widen` as the width inside",
+            "You take `widen` for the width of the inside. It says how many times as wide that is: "
+            "widen x D.",
+            parts(mlp=lambda D, w: 2 * w * D + w + D)),
+        Mistake(
+            "from wide to wide in the place of the way back",
+            "You count the MLP's matrices as (widen D) x (widen D) and D x widen D. They go from D "
+            "to widen x D, and back.",
+            parts(mlp=lambda D, w: w * D * D + w * D + (w * D) ** 2 + D)),
     ), "attention, MLP and norms, each with its bias", tolerance=0)
 
 
@@ -214,8 +252,9 @@ def runs(low: int, high: int):
 
 
 def huge_run(g: Generator) -> tuple:
-    """As large as DALL-E's: no 64 bits hold the product."""
-    return 12 * 10 ** 9 + between(1, 9 ** 9, g), 440_320_000 + between(1, 99, g), 1280
+    """As large as DALL-E's: no 64 bits hold the product. Odd, so that no float does."""
+    return (12 * 10 ** 9 + 2 * between(1, 9 ** 8, g) + 1, 440_320_000 + 2 * between(1, 49, g) + 1,
+            1279 + 2 * between(1, 9, g))
 
 
 def per_weight(factor: int):
@@ -315,6 +354,36 @@ TRAINING_FLOPS = Exercise(
             "Your product has run over 64 bits, as those of torch do. Python's own whole numbers "
             "have no end.",
             wrapped(64)),
+        Mistake(
+            "5 for each weight and token",
+            "You count 5 for each weight and token. It is 2 forward, and twice as much back.",
+            per_weight(5)),
+        Mistake(
+            "a token less",
+            "You count a token less for each picture. Each of them meets every weight.",
+            lambda weights, pictures, tokens: 6 * weights * pictures * (tokens - 1)),
+        Mistake(
+            "a token more",
+            "You count a token more for each picture. There are `tokens` of them.",
+            lambda weights, pictures, tokens: 6 * weights * pictures * (tokens + 1)),
+        Mistake(
+            "in floating point",
+            "You multiply floats, which hold 16 digits. An exact number is asked for: multiply "
+            "whole numbers, 6 and not 6.0.",
+            lambda weights, pictures, tokens: int(6.0 * weights * pictures * tokens)),
+        Mistake(
+            "in float32",
+            "You multiply in float32, which holds seven digits. Multiply Python's whole numbers.",
+            lambda weights, pictures, tokens: int(torch.tensor(
+                [6.0, weights, pictures, tokens]).prod())),
+        Mistake(
+            "in billions",
+            "You return billions. Asked for are operations.",
+            lambda *given: training_flops(*given) // 10 ** 9),
+        Mistake(
+            "1280 tokens, whatever was given",
+            "You take DALL-E's 1280 tokens. How many there are was given as `tokens`.",
+            lambda weights, pictures, tokens: 6 * weights * pictures * 1280),
     ), "two forward, four back, for each weight and token", tolerance=0)
 
 
@@ -479,6 +548,19 @@ TRAINING_BYTES = Exercise(
             "kilobytes",
             "You divide by 1024. Asked for are bytes.",
             lambda *given: training_bytes(*given) // 1024),
+        Mistake(
+            "1 added before the division",
+            "You add 1 to the weights before you divide with //. To round up, add pieces - 1.",
+            lambda weights, average, pieces: 4 * ((weights + 1) // pieces) * (4 + average)),
+        Mistake(
+            "all pieces together",
+            "You count the bytes of all pieces together. Asked for are those of one process.",
+            lambda *given: training_bytes(*given) * given[2]),
+        Mistake(
+            "one piece fewer",
+            "You divide by one piece fewer. Everything is cut into `pieces`.",
+            lambda weights, average, pieces: 4 * -(-weights // max(1, pieces - 1)) * (
+                4 + average)),
     ), "weight, gradient, two moments, and the average, in each piece", tolerance=0)
 
 
@@ -539,6 +621,8 @@ PART_OF = Exercise(
      batches(lambda g, many: many * between(2, 3, g) + 1, 3, lambda g, many: 0),
      batches(lambda g, many: many * between(2, 3, g) + 2, 4, lambda g, many: 1),
      batches(lambda g, many: between(1, many - 1, g), 4),
+     batches(lambda g, many: between(1, many - 1, g), 4, last),
+     batches(lambda g, many: many),
      batches(lambda g, many: many * between(2, 4, g), 2, last),
      lambda g: (torch.randn(10, 3, generator=g), 1, 4),
      lambda g: (torch.randn(10, 3, generator=g), 2, 4)), in_section(5,
@@ -673,6 +757,69 @@ PART_OF = Exercise(
             "You return the rows of all the others.",
             lambda rows, rank, processes: torch.cat([
                 part for i, part in enumerate(rows.tensor_split(processes)) if i != rank])),
+        Mistake(
+            "numbers of rows",
+            "You return the numbers of the rows. Asked for are the rows: rows[...].",
+            lambda rows, rank, processes: part_of(torch.arange(len(rows)), rank, processes)),
+        Mistake(
+            "chunk, and its missing parts",
+            "torch.chunk makes fewer parts than you ask for where that fits it, and then there is "
+            "none for the last ones. tensor_split makes as many as you ask for.",
+            lambda rows, rank, processes: rows.chunk(processes)[rank]),
+        Mistake(
+            "a row skipped for each rank",
+            "You begin as many rows late as the rank says, also where the parts before have no row "
+            "more. That is min(rank, extra).",
+            from_to(lambda B, rank, n: (rank * (B // n) + rank,
+                                        rank * (B // n) + rank + B // n + (rank < B % n)))),
+        Mistake(
+            "all rows that are left over skipped",
+            "You begin as late as if all rows that are left over stood before each part. Before "
+            "part `rank` stand min(rank, extra) of them.",
+            from_to(lambda B, rank, n: (rank * (B // n) + B % n, (rank + 1) * (B // n) + B % n))),
+        Mistake(
+            "the batch in reverse",
+            "You turn the batch round before you cut it. Part 0 begins at row 0.",
+            lambda rows, rank, processes: part_of(rows.flip(0), rank, processes)),
+        Mistake(
+            "a single row without its side",
+            "You squeeze: a part of one row has lost a dimension. It is (1,F).",
+            lambda *given: part_of(*given).squeeze()),
+        Mistake(
+            "the first feature alone",
+            "You return the first number of each row. Asked for are whole rows.",
+            lambda *given: part_of(*given)[:, 0]),
+        Mistake(
+            "every so many rows, some twice",
+            "You take every `processes`-th row, and begin again at the front where none is left. "
+            "The parts lie one after the other, and each row belongs to one.",
+            lambda rows, rank, processes: rows[torch.arange(
+                rank, processes * -(-len(rows) // processes), processes) % len(rows)]),
+        Mistake(
+            "filled up with zeros",
+            "You fill the smaller parts up with zeros, and the mean over them is another one. Let "
+            "them be smaller.",
+            lambda rows, rank, processes: F.pad(part := part_of(rows, rank, processes), (
+                0, 0, 0, -(-len(rows) // processes) - len(part)))),
+        Mistake(
+            "four processes, whatever was given",
+            "You cut into four parts. There are `processes`.",
+            from_to(lambda B, rank, n: evenly(B, rank, 4))),
+        Mistake(
+            "a row where there is none",
+            "A part without rows gets the first one from you. With fewer rows than processes some "
+            "parts are empty.",
+            lambda rows, rank, processes: part if len(
+                part := part_of(rows, rank, processes)) else rows[:1]),
+        Mistake(
+            "an empty part without features",
+            "An empty part is (0,) from you. It is (0,F): a slice keeps the features.",
+            lambda rows, rank, processes: part if len(
+                part := part_of(rows, rank, processes)) else torch.empty(0)),
+        Mistake(
+            "rank and processes exchanged",
+            "You take the rank for the number of processes, and the other way round.",
+            from_to(lambda B, rank, n: evenly(B, n, rank))),
     ), "each row in one part, in order, none more than a row larger")
 
 
@@ -845,6 +992,53 @@ ALL_REDUCE = Exercise(
             "the rows sorted",
             "You sort the rows, and they no longer belong to their gradients.",
             unmatched(sorted)),
+        Mistake(
+            "a mean of those that had rows",
+            "You take the plain mean of those that had rows. Where one has fewer, its rows count "
+            "for more: weight each gradient by its rows.",
+            weighted(lambda n, rows: (n > 0) / sum(m > 0 for m in rows))),
+        Mistake(
+            "rounded down at the end",
+            "You divide the sum with //, which rounds down. Divide with /.",
+            lambda gradients, rows: sum(
+                n * gradient for n, gradient in zip(rows, gradients)) // sum(rows)),
+        Mistake(
+            "the first two alone",
+            "You hear two processes. There may be more, or a single one: go over all of them.",
+            lambda gradients, rows: (gradients[0] * rows[0] + gradients[1 % len(rows)]
+                                     * rows[1 % len(rows)]) / sum(rows)),
+        Mistake(
+            "the last process left out",
+            "You leave out the gradient of the last process, and count its rows.",
+            lambda gradients, rows: sum((n * gradient for n, gradient in zip(
+                rows[:-1], gradients)), torch.zeros_like(gradients[0])) / sum(rows)),
+        Mistake(
+            "divided by one row more",
+            "You divide by all rows and 1. A mean divides by all rows.",
+            lambda gradients, rows: all_reduce(gradients, rows) * (sum(rows) / (sum(rows) + 1))),
+        Mistake(
+            "a row at least for each",
+            "You give a process without rows the weight of one. It has seen nothing: its weight is "
+            "0.",
+            lambda gradients, rows: all_reduce(gradients, [max(1, n) for n in rows])),
+        Mistake(
+            "cut to [-1, 1]",
+            "You cut the gradient to [-1, 1]. Asked for is the gradient itself.",
+            lambda gradients, rows: all_reduce(gradients, rows).clamp(-1, 1)),
+        Mistake(
+            "shares rounded to hundredths",
+            "You round the shares of the rows, and they no longer sum to 1.",
+            weighted(lambda n, rows: round(n / sum(rows), 2))),
+        Mistake(
+            "one over each share",
+            "You multiply by one over the share of the rows. It is the share itself, and a process "
+            "without rows has 0.",
+            weighted(lambda n, rows: sum(rows) / n)),
+        Mistake(
+            "half of what came, again and again",
+            "You average the first two, then that with the third, and so on: the last one counts "
+            "for half. Weight each gradient by its rows.",
+            lambda gradients, rows: functools.reduce(lambda x, y: (x + y) / 2, gradients) + 0),
     ), "a mean over rows, whoever saw them")
 
 
@@ -891,7 +1085,7 @@ PLAN = Exercise(
     "scale.plan", LESSON, 1, plan,
     (plans(True), plans(False), plans(False, few=False), plans(True, micro=(1, 1)),
      plans(False, processes=(1, 1)),
-     lambda g: (4, 2, 256, 2048 * 1000 + between(1, 900, g)),
+     lambda g: (4, 2, 256, 2048 * 1000 + between(1, 255, g)),
      lambda g: (11, 3, 7, between(2, 100, g))), in_section(6,
         Mistake(
             "parts in turn forgotten",
@@ -992,6 +1186,38 @@ PLAN = Exercise(
             "the steps alone",
             "You return the steps alone. Asked for are the batch and the steps.",
             lambda *given: plan(*given)[1]),
+        Mistake(
+            "rounded down, but a step at least",
+            "You round the steps down, and the last pictures are never seen. Round up.",
+            stepped(lambda pictures, batch: max(1, pictures // batch))),
+        Mistake(
+            "parts in turn in the steps alone",
+            "Your steps are right, but the batch has no parts in turn. All of them make one batch.",
+            planned(lambda rows, micro, processes: rows * processes, whole)),
+        Mistake(
+            "processes in the steps alone",
+            "Your steps are right, but the batch is that of one process. All of them make one "
+            "batch.",
+            planned(lambda rows, micro, processes: rows * micro, whole)),
+        Mistake(
+            "rounded down for each process",
+            "You share the pictures out with //, and those that are left over are never seen. "
+            "Round up, and once.",
+            lambda rows, micro, processes, pictures: (
+                whole(rows, micro, processes), -(-(pictures // processes) // (rows * micro)))),
+        Mistake(
+            "no larger than what there is to see",
+            "You cut the batch to the number of pictures. The batch of a step is what was planned; "
+            "the last one may be smaller.",
+            lambda rows, micro, processes, pictures: (
+                min(pictures, whole(rows, micro, processes)),
+                plan(rows, micro, processes, pictures)[1])),
+        Mistake(
+            "the last batch",
+            "You return the size of the last batch. Asked for is that of a step.",
+            lambda rows, micro, processes, pictures: (
+                pictures % (batch := whole(rows, micro, processes)) or batch,
+                -(-pictures // batch))),
     ), "parts in turn and side by side make one batch", tolerance=0)
 
 
@@ -1057,6 +1283,14 @@ def through_origin(x: Tensor, y: Tensor) -> tuple[float, Tensor]:
 def of_neighbours(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     slope = (y.diff() / x.diff()).mean()
     return (y.mean() - slope * x.mean()).exp(), -slope
+
+
+def with_slope(of):
+    """The line of another slope, of(x, y), through the means."""
+    def answer(x, y):
+        slope = of(x, y)
+        return (y.mean() - slope * x.mean()).exp(), -slope
+    return by_logs(answer)
 
 
 def other_way(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -1257,6 +1491,68 @@ FIT_POWER = Exercise(
             "the first point left out",
             "You leave out the first point. Each was measured: use all.",
             without(slice(1, None))),
+        Mistake(
+            "the slope between first and last",
+            "Your slope is that between the first and the last point. Least squares hears all of "
+            "them.",
+            with_slope(lambda x, y: (y[-1] - y[0]) / (x[-1] - x[0]))),
+        Mistake(
+            "the slope between the first two",
+            "Your slope is that between the first two points. Least squares hears all of them.",
+            with_slope(lambda x, y: (y[1] - y[0]) / (x[1] - x[0]))),
+        Mistake(
+            "b first, and the logarithm of a",
+            "You return b first, and a is still a logarithm. Asked for are a, and then b.",
+            changed(lambda a, b: (b, math.log(a)))),
+        Mistake(
+            "slope and height exchanged",
+            "You take the height of the line for its slope: polyfit returns the slope first.",
+            changed(lambda a, b: (math.exp(-b), -math.log(a)))),
+        Mistake(
+            "divided by the variance of the losses",
+            "You divide the covariance by the variance of the losses. The slope divides by that of "
+            "the sizes.",
+            with_slope(lambda x, y: line(x, y)[1] * x.var() / y.var())),
+        Mistake(
+            "one deviation over the other",
+            "Your slope is one deviation over the other. That would be right if all points lay on "
+            "the line: take the covariance over the variance.",
+            with_slope(lambda x, y: -y.std() / x.std())),
+        Mistake(
+            "the covariance not centred",
+            "You did not take the means off before the products: that is no covariance.",
+            with_slope(lambda x, y: (x * y).sum() / ((x - x.mean()) ** 2).sum())),
+        Mistake(
+            "the variance not centred",
+            "You did not take the mean off the sizes before the squares: that is no variance.",
+            with_slope(lambda x, y: line(x, y)[1] * ((x - x.mean()) ** 2).sum() / (x * x).sum())),
+        Mistake(
+            "logarithms to the base 10 of the losses",
+            "You took logarithms to the base 10 of the losses and natural ones of the sizes. Take "
+            "the same for both.",
+            by_logs(lambda x, y: ((line(x, y)[0] / math.log(10)).exp(),
+                                  -line(x, y)[1] / math.log(10)))),
+        Mistake(
+            "1 added to the sizes",
+            "You take the logarithm of 1 + sizes. A power law has that of the sizes.",
+            lambda sizes, losses: fit_power(sizes + 1, losses)),
+        Mistake(
+            "1 added to the losses",
+            "You take the logarithm of 1 + losses. A power law has that of the losses.",
+            lambda sizes, losses: fit_power(sizes, losses + 1)),
+        Mistake(
+            "a in the middle of the points",
+            "Your slope is right, and the height is the middle one of all points. Least squares "
+            "takes the mean.",
+            by_logs(lambda x, y: ((y - line(x, y)[1] * x).median().exp(), -line(x, y)[1]))),
+        Mistake(
+            "a as a mean of what each point says",
+            "You average a over the points, after exp. Least squares averages the logarithms.",
+            by_logs(lambda x, y: ((y - line(x, y)[1] * x).exp().mean(), -line(x, y)[1]))),
+        Mistake(
+            "rounded",
+            "You round. Return the numbers as they are.",
+            changed(lambda a, b: (round(a, 3), round(b, 3)))),
     ), "least squares of the logarithms, over all points", tolerance=1e-4)
 
 

@@ -171,6 +171,124 @@ def test_right_answers_in_other_styles_pass_on_many_seeds(name, function):
         assert verdict.passed, verdict
 
 
+# ---- wrong ones, each with the name that it is told, or none
+
+def copies_below(at, share=lambda near: near.float().mean().item()):
+    """The limit at(distances to the nearest other, level), and what is made of who is below it."""
+    def answer(samples, fresh, train, level):
+        limit = at(torch.cdist(train.flatten(1), train.flatten(1)).fill_diagonal_(
+            math.inf).amin(1), level)
+        return [share(torch.cdist(x.flatten(1), train.flatten(1)).amin(1) < limit)
+                for x in (samples, fresh)]
+    return answer
+
+
+def swaps_of(digits, inks, as_said):
+    """Three rules for a row: digits right, inks exchanged, inks as said."""
+    def answer(read, said):
+        n = hits = both = 0
+        for r, s in zip(read.tolist(), said.tolist()):
+            if s[0] != s[2] and s[1] != s[3]:
+                n += 1
+                right = digits(r[0], r[2], s[0], s[2])
+                hits += right and inks(r[1], r[3], s[1], s[3])
+                both += right and (inks(r[1], r[3], s[1], s[3]) or as_said(r[1], r[3], s[1], s[3]))
+        return (hits / n, both / n / 2) if n else (0.0, 0.0)
+    return answer
+
+
+def equal(a, b, x, y):
+    return (a, b) == (x, y)
+
+
+def crossed(a, b, x, y):
+    return (a, b) == (y, x)
+
+
+def powers(given, overall, scale):
+    x = overall ** (1 - scale) * given ** scale
+    return x / x.sum()
+
+
+def in_halves(x):
+    return x.half().float()
+
+
+WRONG = [
+    ("parts", "three right in each picture", lambda right: (
+        (right.sum(1) == 3).float().mean(), right.float().mean(0).prod())),
+    ("parts", "the mean to the power of their number", lambda right: (
+        right.all(1).float().mean(), right.float().mean() ** len(right.T))),
+    ("swap_rate", "inks by their sum",
+     swaps_of(equal, crossed, lambda a, b, x, y: a + b == x + y)),
+    ("swap_rate", None, swaps_of(equal, crossed, lambda a, b, x, y: a * b == x * y)),
+    ("swap_rate", "digits by their sum",
+     swaps_of(lambda a, b, x, y: a + b == x + y, crossed, equal)),
+    ("swap_rate", "digits on either side",
+     swaps_of(lambda *four: equal(*four) or crossed(*four), crossed, equal)),
+    ("swap_rate", "digits asked nowhere", swaps_of(lambda *four: True, crossed, equal)),
+    ("swap_rate", "both inks wrong",
+     swaps_of(equal, lambda a, b, x, y: a != x and b != y, equal)),
+    ("copied", "the value below the limit", copies_below(
+        lambda d, level: d.sort().values[int(level * (len(d) - 1))])),
+    ("copied", "the value above the limit", copies_below(
+        lambda d, level: d.sort().values[math.ceil(level * (len(d) - 1))])),
+    ("copied", "the quantile of squares", copies_below(
+        lambda d, level: d.pow(2).quantile(level).sqrt())),
+    ("copied", None, lambda samples, fresh, train, level: copies_by_matmul(
+        *map(in_halves, (samples, fresh, train)), level)),
+    ("share_given", "nothing in the last ink", lambda digits, inks, digit, colours: (
+        c := torch.tensor([*(((digits == digit) & (inks == i)).sum() for i in range(colours - 1)),
+                           0])) / c.sum().clamp(1)),
+    ("share_given", "eight colours whatever comes", lambda digits, inks, digit, colours: (
+        c := inks[digits == digit].bincount(minlength=8)) / c.sum().clamp(1)),
+    ("guided_shares", "powers as they are", powers),
+    ("guided_shares", "shares kept above 1e-30", lambda p, q, scale: (
+        q.clamp(min=1e-30).log() * (1 - scale) + p.clamp(min=1e-30).log() * scale).softmax(0)),
+    ("guided_shares", None, lambda p, q, scale: powers(p + 1e-3, q + 1e-3, scale))]
+
+
+@pytest.mark.parametrize("name, mistake, function", WRONG)
+def test_wrong_answers_never_pass_and_known_mistakes_have_their_name(name, mistake, function):
+    for seed in SEEDS:
+        verdict = judge(f"compare.{name}", function, seed)
+        assert not verdict.passed and verdict.mistake == mistake
+
+
+# ---- the inputs
+
+def test_every_check_of_the_swaps_meets_other_inks_and_other_digits_of_the_same_sum():
+    for seed in SEEDS:
+        rounds = calls("compare.swap_rate", seed)
+        for one, other in ((0, 2), (1, 3)):
+            assert any(((read[:, one] + read[:, other] == said[:, one] + said[:, other])
+                        & (read[:, one] != said[:, one]) & (read[:, one] != said[:, other])).any()
+                       for read, said in rounds)
+
+
+def test_every_check_of_copies_has_limits_that_lie_between_two_distances():
+    for seed in SEEDS:
+        places = [level * (len(train) - 1) % 1
+                  for *_, train, level in calls("compare.copied", seed)]
+        assert any(0 < place < 0.49 for place in places) and any(0.51 < p < 1 for p in places)
+
+
+def test_every_check_of_shares_meets_the_last_ink_and_none_at_all():
+    for seed in SEEDS:
+        rounds = calls("compare.share_given", seed)
+        assert any(((digits == digit) & (inks == colours - 1)).any()
+                   for digits, inks, digit, colours in rounds)
+        assert any((digits != digit).all() for digits, _, digit, _ in rounds)
+
+
+def test_every_check_of_guidance_meets_powers_that_run_over_and_a_small_scale_with_a_zero():
+    for seed in SEEDS:
+        rounds = calls("compare.guided_shares", seed)
+        assert any((overall ** (1 - scale)).isinf().all() and (given > 0).all()
+                   for given, overall, scale in rounds)
+        assert any(0 < scale < 0.1 and (given == 0).any() for given, _, scale in rounds)
+
+
 # ---- the oracles and the package
 
 def test_the_swap_rate_is_that_of_the_package_s_own_binding():

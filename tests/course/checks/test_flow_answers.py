@@ -234,7 +234,8 @@ WRONG = [
         lambda a, x, e: bent(a, x, e).var()),
     ("matching_loss", "summed over the channels",
         lambda a, x, e: (bent(a, x, e) ** 2).sum(1).mean()),
-    ("matching_loss", None, lambda a, x, e: (bent(a, x, e) ** 2).median()),
+    ("matching_loss", "the middle of the errors", lambda a, x, e: (bent(a, x, e) ** 2).median()),
+    ("matching_loss", "a row of one number", lambda a, x, e: F.mse_loss(a, e - x).view(1)),
     ("matching_loss", None, lambda a, x, e: F.mse_loss(a, e - x / 2)),
     ("matching_loss", None, lambda a, x, e: F.mse_loss(a, e - x).log()),
     ("euler_step", "sign of time turned", lambda x, v, t, u: x + tall(t - u, x) * v),
@@ -246,12 +247,28 @@ WRONG = [
     ("euler_step", "a step of 1/12, whatever the times", lambda x, v, t, u: x - v / 12),
     ("euler_step", None, lambda x, v, t, u: x + tall(u - t, x) * v + 0.01 * torch.randn_like(x)),
     ("euler_step", None, lambda x, v, t, u: x + tall(u - t, x) * (1 + tall(u - t, x) / 2) * v),
+    ("euler_step", "small steps left out", lambda x, v, t, u: x + tall(
+        F.hardshrink(u - t, 0.02), x) * v),
+    ("euler_step", None, lambda x, v, t, u: x + v * (
+        (u - t)[:, None] if x.dim() == 2 else (u - t)[:, None, None, None])),
+    ("euler_step", "brackets forgotten before the minus",
+        lambda x, v, t, u: x + tall(u, x) - tall(t, x) * v),
+    ("straighten", "alpha_bar kept above 0.01",
+        lambda z, e, a: right("straighten")(z, e, torch.maximum(a, torch.tensor(0.01)))),
+    ("straighten", None, lambda z, e, a: right("straighten")(z, e, a.clamp(min=1e-4))),
+    ("straighten", "alpha_bar kept below 0.999",
+        lambda z, e, a: right("straighten")(z, e, a.clip(max=0.999))),
+    ("straighten", "the way from the data, over the time", lambda z, e, a: (
+        lambda x, t, v: (x, t, (x - data_of(z, e, tall(a, z))) / tall(t, z)))(
+            *right("straighten")(z, e, a))),
+    ("straighten", "data and noise added in the velocity",
+        straightened(v=lambda z, e, a: e + data_of(z, e, a))),
     ("straighten", "1 - alpha_bar as the time", straightened(t=lambda a: 1 - a)),
     ("straighten", "noise divided by data", straightened(t=lambda a: ((1 - a) / a) ** 0.5)),
     ("straighten", "x not scaled", straightened(x=lambda z, a: z / (a + (1 - a)) ** 0.5)),
     ("straighten", "the velocity of a diffusion", straightened(
         v=lambda z, e, a: a ** 0.5 * e - (1 - a) ** 0.5 * data_of(z, e, a))),
-    ("straighten", "from x_t to the noise", straightened(v=lambda z, e, a: e - z)),
+    ("straighten", "from z to the noise", straightened(v=lambda z, e, a: e - z)),
     ("straighten", "the root of the data's weight forgotten", straightened(
         v=lambda z, e, a: e - (z - (1 - a) ** 0.5 * e) / a)),
     ("straighten", "the order turned round", lambda *given: right("straighten")(*given)[::-1]),
@@ -267,6 +284,12 @@ WRONG = [
         2, (p, -1)).permute(0, 3, 5, 1, 2, 4).flatten(3).flatten(1, 2)),
     ("patchify", None, lambda x, p: torch.stack(
         [part.flatten(1) for row in x.chunk(p, 2) for part in row.chunk(p, 3)], 1)),
+    ("patchify", "patches a pixel apart", lambda x, p: F.unfold(x, p).unflatten(
+        2, (x.shape[2] - p + 1, -1))[:, :, :x.shape[2] // p, :x.shape[3] // p].flatten(2).mT),
+    ("unpatchify", "channel in the middle", lambda k, p, r: F.pixel_shuffle(k.unflatten(
+        2, (p, -1, p)).transpose(2, 3).flatten(2).mT.unflatten(2, (r, -1)), p)),
+    ("unpatchify", "the last patch left out", lambda k, p, r: pasted(torch.cat([
+        k[:, :-1], 0 * k[:, -1:]], 1), p, r)),
     ("unpatchify", "a square picture", lambda k, p, r: F.pixel_shuffle(
         k.mT.unflatten(2, (int(k.shape[1] ** 0.5), -1)), p)),
     ("unpatchify", "rows taken for columns", lambda k, p, r: F.pixel_shuffle(
@@ -294,6 +317,7 @@ WRONG = [
         -(torch.logit(t) - m) ** 2 / 2 * s ** 2) / (s * math.sqrt(2 * math.pi) * t * (1 - t))),
     ("logit_normal", "divided by t, multiplied by 1 - t", at_logit(slope=lambda t: t / (1 - t))),
     ("logit_normal", None, lambda t, m, s: right("logit_normal")(t.clamp(0.01, 0.99), m, s)),
+    ("logit_normal", None, lambda t, m, s: right("logit_normal")(t.clamp(1e-3, 0.999), m, s)),
     ("logit_normal", None, at_logit(slope=lambda t: t * (1 - t) + 1e-3)),
     ("logit_normal", None, lambda t, m, s: torch.sigmoid(m + s * torch.randn_like(t))),
 ]
@@ -311,6 +335,11 @@ def test_wrong_answers_never_pass_and_known_mistakes_have_their_name(name, mista
 CUT = [
     ("matching_loss", lambda a, x, e: F.mse_loss(a.detach(), e - x)),
     ("matching_loss", torch.no_grad()(lambda a, x, e: F.mse_loss(a, e - x))),
+    ("unpatchify", lambda k, p, r: folded(k.detach(), p, r)),
+    ("unpatchify", torch.no_grad()(folded)),
+    ("unpatchify", lambda k, p, r: torch.tensor(folded(k, p, r).tolist())),
+    ("unpatchify", lambda k, p, r: torch.cat([folded(k[:1], p, r),
+                                              folded(k[1:], p, r).detach()])),
     ("adaln", lambda x, w, shift, scale, gate: gated_by_hand(x, w, shift, scale, gate.detach())),
     ("adaln", lambda x, w, *vectors: gated_by_hand(x, w.detach(), *vectors)),
     ("adaln", normed(lambda x: off_by(x) / (x.var(-1, keepdim=True, correction=0)
@@ -347,6 +376,18 @@ def test_every_check_of_a_step_meets_the_data_the_noise_and_a_step_back():
         assert any((then > t).any() and (then < t).any() for *_, t, then in rounds)
 
 
+def test_every_check_of_a_step_meets_three_sides_and_hardly_any_time():
+    for seed in SEEDS:
+        assert any(x.dim() == 3 and ((then - t).abs() < 0.02).all() and len(x) > 1
+                   for x, _, t, then in calls("flow.euler_step", seed))
+
+
+def test_every_check_of_the_straight_line_meets_no_noise_and_hardly_any_data():
+    for seed in SEEDS:
+        alphas = torch.cat([alpha_bar for *_, alpha_bar in calls("flow.straighten", seed)])
+        assert alphas.max() == 1 and 0 < alphas.min() < 1e-4
+
+
 def test_every_check_of_patches_meets_pictures_that_are_not_square_and_patches_of_one():
     for seed in SEEDS:
         rounds = calls("flow.patchify", seed)
@@ -366,5 +407,6 @@ def test_every_check_of_a_density_meets_times_near_both_ends_and_deviations_off_
     for seed in SEEDS:
         rounds = calls("flow.logit_normal", seed)
         assert any(t.min() < 0.01 and t.max() > 0.99 for t, *_ in rounds)
+        assert any(t.max() < 1e-3 for t, *_ in rounds)
         assert all(std != 1 and mean != 0 for _, mean, std in rounds)
         assert any(std < 1 for *_, std in rounds) and any(std > 1 for *_, std in rounds)

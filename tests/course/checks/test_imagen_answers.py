@@ -183,6 +183,18 @@ def spread_of(x, percentile):
 
 
 WRONG = [
+    ("hide_words", "1 less the share", lambda ids, draws, share, gap: hidden_by_copy(
+        ids, draws, 1 - share, gap)),
+    ("hide_words", "the first low draw alone", lambda ids, draws, share, gap: (
+        lambda hidden: (ids.masked_fill(hidden, gap), hidden))(
+            (low := (draws < share) & (ids > 2)) & (low.long().cumsum(1) <= 1))),
+    ("masked_loss", "a small number inside the logarithm", lambda x, ids, h: F.nll_loss(
+        (x[h].softmax(-1) + 1e-9).log(), ids[h], reduction="sum") / h.sum().clamp(1)),
+    ("pooled", "the first place left out", lambda x, h: (
+        lambda m: (x * m[..., None]).sum(1) / m.sum(1, keepdim=True).clamp(1))(
+            h & (torch.arange(h.shape[1]) > 0))),
+    ("pooled", "a softmax of the mask", lambda x, h: torch.einsum(
+        "btd,bt->bd", x, torch.softmax(h.float(), 1))),
     ("hide_words", "padding hidden too", lambda ids, u, s, gap: (torch.where(
         h := (u < s) & ~((ids == 1) | (ids == 2)), gap, ids), h)),
     ("hide_words", "the end hidden too", lambda ids, u, s, gap: (torch.where(
@@ -233,7 +245,7 @@ WRONG = [
     ("masked_loss", None, lambda x, ids, h: loss_if_any(x, ids, h)[None]),
     ("masked_loss", None, lambda x, ids, h: loss_if_any(x, ids, h).clamp(max=20)),
     ("masked_loss", None, lambda x, ids, h: loss_if_any(x.half(), ids, h)),
-    ("masked_loss", None, lambda x, ids, h: F.cross_entropy(
+    ("masked_loss", "labels smoothed", lambda x, ids, h: F.cross_entropy(
         x[h], ids[h], label_smoothing=0.1).nan_to_num(0.0)),
     ("pooled", "padding counted", lambda x, h: x.sum(1) / x.size(1)),
     ("pooled", "divided by all tokens", lambda x, h: x.masked_fill(~h[..., None], 0).mean(1)),

@@ -7,7 +7,7 @@ import torch
 from asking import calls
 from torch import nn
 
-from minidalle.course.checks import judge
+from minidalle.course.checks import find, judge
 
 SEEDS = range(5)
 
@@ -104,7 +104,42 @@ def a_zero_dim_sum(gradients, rows):
     return gradients[0] / sum(rows)
 
 
+def in_doubles(n, pictures, tokens):
+    return int(6 * float(n) * pictures * tokens)
+
+
 NAMED = [
+    ("block_parameters", "rounded to float32", lambda D, w: int(torch.tensor(
+        [(4 + 2 * w) * D * D + D * (9 + w)], dtype=torch.float32))),
+    ("block_parameters", "one matrix in the MLP", lambda D, w: (4 + w) * D * D + D * (9 + w)),
+    ("training_flops", "in floating point", in_doubles),
+    ("training_flops", "in floating point", lambda *given: int(numpy.prod([6.0, *given]))),
+    ("training_flops", "in float32",
+     lambda *given: int(torch.tensor([6, *given]).float().prod())),
+    ("training_flops", "a token less", lambda n, p, t: 6 * n * p * (t - 1)),
+    ("training_bytes", "1 added before the division",
+     lambda n, average, k: (n + 1) // k * 4 * (4 + average)),
+    ("part_of", "a single row without its side",
+     lambda rows, r, n: rows.tensor_split(n)[r].squeeze(0) if len(
+         rows.tensor_split(n)[r]) == 1 else rows.tensor_split(n)[r]),
+    ("part_of", "type", lambda rows, r, n: rows.tensor_split(n)[r] if r < len(rows) else None),
+    ("part_of", "an empty part without features",
+     lambda rows, r, n: rows.tensor_split(n)[r] if r < len(rows) else torch.tensor([])),
+    ("part_of", "a row where there is none",
+     lambda rows, r, n: rows.tensor_split(n)[r] if r < len(rows) else rows[0:1]),
+    ("part_of", "numbers of rows",
+     lambda rows, r, n: torch.from_numpy(numpy.array_split(numpy.arange(len(rows)), n)[r])),
+    ("part_of", "every so many rows, some twice", lambda rows, r, n: torch.cat([rows] * n)[
+        :math.ceil(len(rows) / n) * n][r::n]),
+    ("all_reduce", "a mean of those that had rows",
+     lambda gs, rows: torch.stack([g for g, n in zip(gs, rows) if n]).mean(0)),
+    ("all_reduce", "one over each share",
+     lambda gs, rows: sum(sum(rows) / n * g for g, n in zip(gs, rows))),
+    ("plan", "rounded down for each process",
+     lambda r, m, n, p: (r * m * n, math.ceil(p // n / (r * m)))),
+    ("fit_power", "slope and height exchanged", lambda x, y: (lambda h, s: (
+        math.exp(h), -s))(*numpy.polyfit(x.log().numpy(), y.log().numpy(), 1))),
+    ("fit_power", "1 added to the losses", lambda x, y: by_polyfit(x, 1 + y)),
     ("block_parameters", "matrices alone", lambda D, w: (4 + 2 * w) * D * D),
     ("block_parameters", "4 D too few", lambda D, w: (4 + 2 * w) * D * D + D * (5 + w)),
     ("block_parameters", "2 D too few", lambda D, w: (4 + 2 * w) * D * D + D * (7 + w)),
@@ -173,6 +208,20 @@ def test_every_check_of_the_parts_has_a_rest_of_none_of_one_of_all_but_one_and_t
         rounds = calls("scale.part_of", seed)
         rest = {min(2, len(rows) % n) for rows, _, n in rounds}
         assert rest == {0, 1, 2} and any(len(rows) < n for rows, _, n in rounds)
+
+
+def test_every_check_of_the_parts_has_an_empty_one_and_one_of_a_single_row():
+    for seed in range(20):
+        sizes = {len(find("scale.part_of").function(*one)) for one in calls("scale.part_of", seed)}
+        assert {0, 1} <= sizes
+
+
+def test_the_largest_count_is_held_by_no_float_nor_the_widest_block_by_one_of_32_bits():
+    for seed in range(20):
+        largest = max(6 * math.prod(one) for one in calls("scale.training_flops", seed))
+        widest = max(find("scale.block_parameters").function(*one)
+                     for one in calls("scale.block_parameters", seed))
+        assert int(float(largest)) != largest and int(torch.tensor(float(widest))) != widest
 
 
 def test_no_pair_of_operations_is_out_of_64_bits_but_the_largest():
