@@ -1418,10 +1418,6 @@ GIVEN = Exercise(
             "You return eight shares. How many there are is given as `colours`.",
             lambda digits, inks, digit, colours: as_floats(
                 c := count(inks[digits == digit], 8), c.sum())),
-        Mistake(
-            "rounded to hundredths",
-            "You round. Return the shares as they are.",
-            lambda *args: share_given(*args).round(decimals=2)),
     ), "of one digit, the share of each ink, and zeros where there is none")
 
 

@@ -50,6 +50,12 @@ def square(g: Generator) -> tuple:
     return B, 2, B, B
 
 
+def not_the_latest_first(g: Generator) -> tuple:
+    """The first time is neither the latest nor the earliest, nor their mean."""
+    x_0, eps = torch.randn(2, 3, 3, generator=g)
+    return x_0, eps, torch.tensor([0.4, 0.9, 0.1])
+
+
 def weighed(data, noise):
     """x_t with other weights, data(t) and noise(t)."""
     return lambda x_0, eps, t: wide(data(t), x_0) * x_0 + wide(noise(t), x_0) * eps
@@ -64,7 +70,7 @@ INTERPOLATE = Exercise(
     "flow.interpolate", LESSON, 1, interpolate,
     (lines(square), lines(lambda g: (2, 2)),
      lines(lambda g: (1, 3, 2, 5)), lines(lambda g: (6, 6)),
-     lines(lambda g: (3, 3, 3, 3))), in_section(1,
+     lines(lambda g: (3, 3, 3, 3)), not_the_latest_first), in_section(1,
         Mistake(
             "data and noise exchanged",
             "At t = 0 you return the noise, and at t = 1 the data. Time is the share of noise.",

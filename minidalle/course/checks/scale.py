@@ -862,7 +862,9 @@ ALL_REDUCE = Exercise(
     "scale.all_reduce", LESSON, 1, all_reduce,
     (processes(2, 4, False), processes(2, 3, True), processes(4, 6, True, (5,)),
      processes(1, 1, False, (2, 2)), an_idle_one, processes(3, 5, True, (2, 1, 2)),
-     lambda g: ([torch.randn(2, generator=g) for _ in range(2)], [1, 8])), in_section(5,
+     lambda g: ([torch.randn(2, generator=g) for _ in range(2)], [1, 8]),
+     lambda g: ([3 + torch.rand(2, generator=g), 5 + torch.rand(2, generator=g)], [2, 3])),
+    in_section(5,
         Mistake(
             "sum",
             "You add the gradients up, and the step is as many times too long as there are "
@@ -1540,11 +1542,6 @@ FIT_POWER = Exercise(
             "1 added to the losses",
             "You take the logarithm of 1 + losses. A power law has that of the losses.",
             lambda sizes, losses: fit_power(sizes, losses + 1)),
-        Mistake(
-            "a in the middle of the points",
-            "Your slope is right, and the height is the middle one of all points. Least squares "
-            "takes the mean.",
-            by_logs(lambda x, y: ((y - line(x, y)[1] * x).median().exp(), -line(x, y)[1]))),
         Mistake(
             "a as a mean of what each point says",
             "You average a over the points, after exp. Least squares averages the logarithms.",

@@ -367,6 +367,7 @@ def test_every_check_of_a_line_meets_both_ends_and_a_batch_as_long_as_a_picture_
         assert any({0.0, 1.0} <= set(t.tolist()) for *_, t in rounds)
         assert any(x.dim() == 4 and len(x) == x.shape[3] > 1 for x, *_ in rounds)
         assert any(x.abs().max() > 4 for x, *_ in rounds)
+        assert any(t.min() < t[0] < t.max() for *_, t in rounds)
 
 
 def test_every_check_of_a_step_meets_the_data_the_noise_and_a_step_back():
