@@ -1115,10 +1115,6 @@ GUESS = Exercise(
             "their difference.",
             with_eps(lambda yes, none, scale: none + scale * yes)),
         Mistake(
-            "brought to its own size",
-            "You divide each picture by its largest value. Cut it at -1 and 1.",
-            lambda *given: (x := uncut(*given)) / x.abs().amax(dim=(1, 2, 3), keepdim=True)),
-        Mistake(
             "the mixed noise returned",
             "You return the guided noise. Take it away from x_t, and divide: that is the picture.",
             lambda x_t, yes, none, alpha_bar, scale: none + scale * (yes - none)),

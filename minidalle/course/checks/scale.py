@@ -624,6 +624,7 @@ PART_OF = Exercise(
      batches(lambda g, many: between(1, many - 1, g), 4, last),
      batches(lambda g, many: many),
      batches(lambda g, many: many * between(2, 4, g), 2, last),
+     lambda g: (torch.randn(7, 3, generator=g), 1, 3),
      lambda g: (torch.randn(10, 3, generator=g), 1, 4),
      lambda g: (torch.randn(10, 3, generator=g), 2, 4)), in_section(5,
         Mistake(
