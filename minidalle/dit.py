@@ -8,7 +8,8 @@ idea        Cut the picture into patches, and each is a token: from there on it 
             each part of a block, and a gate, which begins at 0, says how much of what comes out is
             added: so the deepest stack begins as the identity (adaLN-zero). Places ask the words
             too (cross-attention). Along a flow it draws pictures in pixels, in one go: no VAE, no
-            second model that enlarges. A student of its own paths needs one step.
+            second model that enlarges; what a VAE's decoder would make smooth, the seams between
+            patches, a few small convolutions do. A student of its own paths needs one step.
 equation    x <- x + gate(c) f((1 + scale(c)) norm(x) + shift(c)),   c = time + pooled text
 paper       Peebles & Xie 2023, arXiv:2212.09748, section 3.2; cross-attention: PixArt-alpha, Chen
             et al. 2023, arXiv:2310.00426, section 2.3; patches of pixels and x_0 as the answer:
@@ -33,7 +34,7 @@ from minidalle.unet import time_features
 
 STEPS = 12                     # from pure noise to a picture
 FEW = 4                        # up to so many are drawn by the student
-GUIDANCE = 2.0
+GUIDANCE = 1.5
 PAIRED = 5                     # steps from the noise to the picture that a student is shown
 
 
@@ -158,6 +159,7 @@ class FlowConfig:
     heads: int = 4
     asks: int = 8              # questions that are put to the words before anything is drawn
     sketch: int = 4            # channels of the sketch that the answers lay beside x_t
+    seams: int = 24            # channels of the convolutions that look across seams
     drop: float = 0.1          # share of captions dropped in training, for guidance
 
 
@@ -165,6 +167,16 @@ def transformer(config: FlowConfig) -> Dit:
     """The network of the road: (B, C + S, H, W) -> (B, C, H, W), among the words."""
     return Dit(DitConfig(config.channels + config.sketch, config.channels, config.patch,
                          config.width, config.depth, config.heads, config.words, config.words))
+
+
+def seams(channels: int, width: int, out: int) -> nn.Module:
+    """What is added where patches meet, for each patch is written by itself, and strokes would be
+    ragged there. It begins as nothing."""
+    last = nn.Conv2d(width, out, 3, padding=1)
+    nn.init.zeros_(last.weight)
+    nn.init.zeros_(last.bias)
+    return nn.Sequential(nn.Conv2d(channels, width, 3, padding=1), nn.SiLU(),
+                         nn.Conv2d(width, width, 3, padding=1), nn.SiLU(), last)
 
 
 class FlowModel(Sketching):
@@ -179,6 +191,7 @@ class FlowModel(Sketching):
         super().__init__(config.words, config.width, config.asks, config.sketch, grid)
         self.config, self.flow = config, Flow(Data, clip_static if config.channels == 3 else None)
         self.net = build(config)
+        self.seams = seams(2 * config.channels + config.sketch, config.seams, config.channels)
 
     def forward(self, x_t: Tensor, t: Tensor, words: tuple[Tensor, ...],
                 keep: Tensor | None = None) -> Tensor:
@@ -192,7 +205,9 @@ class FlowModel(Sketching):
         grid = tuple(n // self.config.patch for n in x_t.shape[2:])
         sketch = self.draft(states, heard, grid)                            # (B, S, h, w)
         sketch = F.interpolate(sketch, x_t.shape[2:])                       # (B, S, H, W)
-        return self.net(torch.cat([x_t, sketch], dim=1), 1000 * t, last, states, heard)
+        seen = torch.cat([x_t, sketch], dim=1)                              # (B, C + S, H, W)
+        drawn = self.net(seen, 1000 * t, last, states, heard)               # (B, C, H, W)
+        return drawn + self.seams(torch.cat([drawn, seen], dim=1))          # (B, C, H, W)
 
     def loss(self, batch: tuple[Tensor, ...], generator: Generator | None = None) -> Tensor:
         """batch = images (B, C, H, W), states (B, T, D) of their captions, heard (B, T)."""
@@ -200,28 +215,30 @@ class FlowModel(Sketching):
         return self.flow.loss(self, images, tuple(words), self.config.drop, generator,
                               middle_times, fine_weight)
 
+    def shape(self, words: Words) -> tuple[int, ...]:
+        """Of the pictures for these words: (B, C, H, W)."""
+        return len(words[0]), self.config.channels, *2 * [self.config.size]
+
     @torch.no_grad()
     def sample(self, words: Words, guidance: float = GUIDANCE, steps: int = STEPS,
                generator: Generator | list[Generator] | None = None,
                trace: list | None = None, noise: Tensor | None = None, order: int = 2) -> Tensor:
         """Pictures (B, C, H, W) for these words."""
-        shape = (len(words[0]), self.config.channels, *2 * [self.config.size])
-        return self.flow.sample(self, shape, words, steps=steps, guidance=guidance,
+        return self.flow.sample(self, self.shape(words), words, steps=steps, guidance=guidance,
                                 generator=generator, noise=noise, trace=trace, order=order,
                                 device=words[0].device)
 
     def pairs(self, words: Words, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
         """What a student learns from: noises (B, C, H, W), and what the flow makes of them."""
-        shape = (len(words[0]), self.config.channels, *2 * [self.config.size])
         with autocast(words[0].device):
-            return self.flow.pairs(self, shape, words, PAIRED, GUIDANCE, generator, order=2,
-                                   device=words[0].device)
+            return self.flow.pairs(self, self.shape(words), words, PAIRED, GUIDANCE, generator,
+                                   order=2, device=words[0].device)
 
 
 class Student(FlowModel):
     """The same network on lines drawn anew: it learns where the paths of a flow, guidance included,
     end that begin at a noise (reflow). It needs no guidance, and few steps: one asks 24 times less
-    than the twelve of the flow. It begins as the flow, and then 10,000 paths suffice."""
+    than the twelve of the flow. It begins as the flow, and then some thousand paths suffice."""
 
     def loss(self, batch: tuple[Tensor, ...], generator: Generator | None = None) -> Tensor:
         """batch = noises (B, C, H, W), pictures (B, C, H, W) that became of them, states, heard.

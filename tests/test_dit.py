@@ -282,6 +282,19 @@ def test_the_model_in_training_drops_the_stated_share_and_the_student_none():
     assert kept[1].all()
 
 
+def test_the_seams_between_patches_begin_as_nothing_and_are_looked_across_when_learnt():
+    """Beside a network that repeats what it is given pixel by pixel, so that only seams look."""
+    def repeat(config):
+        return lambda seen, *others: seen[:, :config.channels]
+    model, t = FlowModel(FlowConfig(words=16, size=8, patch=2, width=16), repeat), torch.ones(2)
+    x = pictures().requires_grad_()
+    assert torch.equal(model(x, t, words()), x)
+    guess = awake(model)(x, t, words())[0, 0, 4, 3]                # the last pixel of its patch
+    [gradient] = torch.autograd.grad(guess, x)
+    reached = gradient[0].abs().amax(dim=0) > 0                    # three layers look three pixels
+    assert reached[1:8, 0:7].all() and reached.sum() == 49
+
+
 def test_any_network_with_the_unets_signature_can_stand_in_its_place():
     def unet(config):
         return UNet(UNetConfig(config.channels + config.sketch, config.channels, 16, (1,), (True,),

@@ -74,8 +74,8 @@ FITS = {                       # what two CPU cores need; the gpu budget takes l
     "textmodel": FitConfig(steps=300, batch=128, lr=2e-3, decay=0.99, muon=True),
     "imagen": FitConfig(steps=1400, batch=64, lr=4e-3, decay=0.995, muon=True),
     "superres": FitConfig(steps=800, batch=32, lr=3e-3, decay=0.99, muon=True),
-    "flow": FitConfig(steps=800, batch=64, lr=4e-3, decay=0.99, muon=True),
-    "student": FitConfig(steps=300, batch=32, lr=2e-3, decay=0.99, muon=True)}
+    "flow": FitConfig(steps=2000, batch=32, lr=4e-3, decay=0.99, muon=True),
+    "student": FitConfig(steps=200, batch=32, lr=2e-3, decay=0.99, muon=True)}
 PURPOSE = {
     "judge": "reads digit and colours off a picture, to measure with",
     "clip": "captions and pictures as vectors in one space",
@@ -97,7 +97,7 @@ PURPOSE = {
 # on two CPU cores that know no bf16; those that do take a third to two thirds
 SECONDS = {"judge": 20, "clip": 70, "prior": 35, "arprior": 60, "decoder": 150,
            "upsampler": 30, "dvae": 160, "dalle": 330, "captioner": 360, "vae": 100, "latent": 300,
-           "gan": 120, "textmodel": 25, "imagen": 280, "superres": 110, "flow": 320, "student": 200}
+           "gan": 120, "textmodel": 25, "imagen": 280, "superres": 110, "flow": 420, "student": 140}
 STAGES = tuple(FITS)
 # settings of a training that came later: checkpoints from before have none, and were made so
 LATER = {"micro": 1, "recompute": False}
