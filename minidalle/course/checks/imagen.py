@@ -1574,7 +1574,7 @@ AUGMENT = Exercise(
             lambda small, level, eps: (level * math.pi / 2).cos()[:, None] * small
                 + (level * math.pi / 2).sin()[:, None] * eps),
         Mistake(
-            "levels along the height",
+            "levels along the channels",
             "Your levels lie along the channels of a picture. (B,) must become (B,1,1,1).",
             lambda small, level, eps: (level * math.pi / 2).cos()[:, None, None] * small
             + (level * math.pi / 2).sin()[:, None, None] * eps),
