@@ -5,7 +5,7 @@ idea        Each road has one thing to show while it draws: noise that clears, c
             written. It is seen at the very picture that stands in the figure, not at another.
 left out    what goes on inside a stage: its lesson shows that
 """
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from PIL import Image
@@ -34,15 +34,12 @@ def making_imagen(workshop, paint: Callable, captions: list[str], which: int,
 def cascade(workshop, paint: Callable, captions: list[str], which: int, shown: int,
             small_maker: str, large_maker: str) -> tuple[Tensor, Strip]:
     """What the roads show that draw a small picture first and enlarge it."""
-    trace: list = []
-    images = paint(captions, seeded(workshop.seed), trace=trace)
-    steps = [round(k * (len(trace) - 1) / (shown - 1)) for k in range(shown)]
+    images, trace, noisy = traced(workshop, paint, captions, which, shown)     # (9, 3, h, w)
     small, large = trace[-1][1][which], images[which]
     sizes = [f"{image.shape[-1]}\u00d7{image.shape[-2]}" for image in (small, large)]
     text = (f"the {small_maker} turns noise into {sizes[0]} pixels in {len(trace)} steps, the "
             f"{large_maker} makes {sizes[1]} of them")
-    pictures = [*(trace[k][0][which] for k in steps), small, large]
-    return images, (text, list(zip(pictures, ["noise", *[""] * (shown - 1), *sizes])))
+    return images, (text, less_noisy(noisy, small, large, labels=sizes))
 
 
 def making_dalle(workshop, paint: Callable, captions: list[str], which: int,
@@ -63,26 +60,34 @@ def making_dalle(workshop, paint: Callable, captions: list[str], which: int,
 def making_latent(workshop, paint: Callable, captions: list[str], which: int,
                   shown: int = 10) -> tuple[Tensor, Strip]:
     """Pictures, and how one of them was made: its latent, ever less noisy, as the VAE sees it."""
-    trace: list = []
-    images = paint(captions, seeded(workshop.seed), trace=trace)
-    steps = [round(k * (len(trace) - 1) / (shown - 1)) for k in range(shown)]
-    latents = torch.stack([trace[k][0][which] for k in steps])              # (10, C, h, w)
+    images, trace, latents = traced(workshop, paint, captions, which, shown)    # (10, C, h, w)
     channels, grid, _ = latents.shape[1:]
     text = (f"noise of {channels}\u00d7{grid}\u00d7{grid} numbers becomes a latent in {len(trace)} "
             f"steps; shown is what the VAE makes of it")
-    pictures = [*workshop.vae().decode(latents), images[which]]
-    return images, (text, list(zip(pictures, ["noise", *[""] * (shown - 1), "picture"])))
+    return images, (text, less_noisy(workshop.vae().decode(latents), images[which]))
 
 
 def making_flow(workshop, paint: Callable, captions: list[str], which: int,
                 shown: int = 10) -> tuple[Tensor, Strip]:
     """Pictures, and how one of them was made: ever less noisy, all at its full size."""
+    images, trace, noisy = traced(workshop, paint, captions, which, shown)      # (10, 3, H, W)
+    text = f"noise goes nearly straight to the picture, in {len(trace)} steps"
+    return images, (text, less_noisy(noisy.clamp(-1, 1), images[which]))
+
+
+def traced(workshop, paint: Callable, captions: list[str], which: int,
+           shown: int) -> tuple[Tensor, list, Tensor]:
+    """Pictures, the trace of their making, and what one of them was at a few of its steps."""
     trace: list = []
     images = paint(captions, seeded(workshop.seed), trace=trace)
     steps = [round(k * (len(trace) - 1) / (shown - 1)) for k in range(shown)]
-    text = f"noise goes nearly straight to the picture, in {len(trace)} steps"
-    pictures = [*(trace[k][0][which].clamp(-1, 1) for k in steps), images[which]]
-    return images, (text, list(zip(pictures, ["noise", *[""] * (shown - 1), "picture"])))
+    return images, trace, torch.stack([trace[k][0][which] for k in steps])
+
+
+def less_noisy(pictures: Tensor, *last: Tensor,
+               labels: Sequence[str] = ("picture",)) -> list[tuple[Tensor, str]]:
+    """A strip that begins with noise, and ends with what came of it, labelled."""
+    return list(zip([*pictures, *last], ["noise", *[""] * (len(pictures) - 1), *labels]))
 
 
 def making_gan(workshop, paint: Callable, captions: list[str], which: int,

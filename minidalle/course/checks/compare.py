@@ -829,6 +829,12 @@ def limited(limit):
     return answer
 
 
+def interpolated(how: str):
+    """The quantile as it should be, but for what is taken between two values."""
+    return limited(lambda samples, fresh, train, level: nearest_others(train).quantile(
+        level, interpolation=how))
+
+
 def measured(apart_by):
     """Another distance of two crowds (len(a), len(b)), for the limit and for the pictures."""
     def answer(samples, fresh, train, level):
@@ -1107,26 +1113,22 @@ COPIED = Exercise(
             "the value below the limit",
             "Your limit is a distance that occurs, the one below. `quantile` goes between two of "
             "them, as far as the level says.",
-            limited(lambda samples, fresh, train, level: nearest_others(train).quantile(
-                level, interpolation="lower"))),
+            interpolated("lower")),
         Mistake(
             "the value above the limit",
             "Your limit is a distance that occurs, the one above. `quantile` goes between two of "
             "them, as far as the level says.",
-            limited(lambda samples, fresh, train, level: nearest_others(train).quantile(
-                level, interpolation="higher"))),
+            interpolated("higher")),
         Mistake(
             "the value nearest to the limit",
             "Your limit is a distance that occurs, the nearer one. `quantile` goes between two of "
             "them, as far as the level says.",
-            limited(lambda samples, fresh, train, level: nearest_others(train).quantile(
-                level, interpolation="nearest"))),
+            interpolated("nearest")),
         Mistake(
             "the middle of two values",
             "Your limit is the middle between two distances. `quantile` goes as far from one to "
             "the other as the level says.",
-            limited(lambda samples, fresh, train, level: nearest_others(train).quantile(
-                level, interpolation="midpoint"))),
+            interpolated("midpoint")),
         Mistake(
             "the quantile of squares",
             "You take the quantile of SQUARED distances. Between two of them that is another "
