@@ -75,9 +75,8 @@ def read_result(result: Result, file: Path) -> tuple[str, dict[str, nn.Module]]:
         raise ValueError(f"it has more than {LARGEST // 2 ** 20} MB, and no road needs so many")
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)
-        if (state["format"], state["lesson"]) != (FORMAT, result.lesson):
-            raise ValueError
-        if not is_name(state["name"]):
+        if (state["format"], state["lesson"]) != (FORMAT, result.lesson) or \
+                not is_name(state["name"]):
             raise ValueError
         models = {part: model_of(*result.parts[part], state["parts"][part])
                   for part in result.parts}

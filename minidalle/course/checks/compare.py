@@ -1089,8 +1089,9 @@ COPIED = Exercise(
                 len(x) * y for x, y in zip(
                     (samples, fresh), copied(samples, fresh, train, level)))),
         Mistake(
-            "one channel",
-            "You look at the first channel alone. A distance goes over all pixels and channels.",
+            "one column of one channel",
+            "You look at the first column of the first channel alone. A distance goes over all "
+            "pixels and channels.",
             lambda samples, fresh, train, level: copied(
                 samples[:, :1, :, :1], fresh[:, :1, :, :1], train[:, :1, :, :1], level)),
         Mistake(
@@ -1718,7 +1719,7 @@ GUIDED = Exercise(
             "You take logarithms to the base 2, and softmax comes back with e. Take natural ones.",
             lambda given, overall, scale: normalised(lifted(given, overall, scale) / math.log(2))
             if scale else overall / overall.sum()),
-    ), "what exact guidance makes of shares, in logarithms")
+    ), "what guidance makes of shares, in logarithms")
 
 
 # ---- a mark in the noise
