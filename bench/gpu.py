@@ -70,7 +70,8 @@ def parts(budget: str, device: str, folder: Path) -> list[Part]:
         command = [python, "-m", "minidalle", "demo", "--data", data, "--model", model, *where,
                    "--out", str(folder / data)]
         other = f"-{model}" * (model != next(iter(ROADS)))
-        found.append(Part("demo", name, command, data, folder / data / f"demo{other}.png"))
+        place = folder / data / ("smoke" if budget == "smoke" else "") / f"demo-{data}{other}.png"
+        found.append(Part("demo", name, command, data, place))
     lessons = sorted(path.stem for path in (ROOT / "lessons").glob("[0-9]*.ipynb"))
     tool = str(ROOT / "tools" / "lessons.py")
     found += [Part("lesson", name, [python, tool, "card", name, *where]) for name in lessons]

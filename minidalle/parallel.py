@@ -34,6 +34,7 @@ from torch.utils.checkpoint import checkpoint
 
 class Team:
     store = None               # where processes leave each other notes: torchrun's own
+    parent = os.getppid()      # torchrun
 
 
 def several() -> bool:
@@ -81,6 +82,11 @@ def speaks() -> bool:
         if Team.store is not None:
             return Team.store.add("said", 1) == 1
     return int(os.environ.get("RANK", 0)) == 0
+
+
+def orphaned() -> bool:
+    """Is torchrun, which would end the others if one of them were lost, gone itself?"""
+    return processes() > 1 and os.getppid() != Team.parent
 
 
 def lost(error: RuntimeError) -> bool:
@@ -166,10 +172,15 @@ class Split:
     """A batch as one part for each process, and of that `micro` parts in turn."""
 
     def __init__(self, model: nn.Module, batch: int, micro: int, generator: Generator):
+        for name, value in (("batch", batch), ("micro", micro)):
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} is {value!r}; it must be a whole number from 1 on")
         self.of, self.micro, self.generator = processes() * micro, micro, generator
         if batch % self.of:
-            raise ValueError(f"a batch of {batch} does not split into {self.of} equal parts "
-                             f"({processes()} processes, micro = {micro}); choose a multiple")
+            turns = f", {micro} in turn in each process" * (micro > 1)
+            fits = ", ".join(str(n) for n in range(1, 17) if batch % (n * micro) == 0)
+            raise ValueError(f"a batch of {batch} does not split into {self.of} equal parts"
+                             f"{turns}; start {fits or 'another number of'} processes")
         if micro > 1 and hasattr(model, "whole_batch"):
             raise ValueError(f"micro is {micro}, but {model.whole_batch}; set micro=1")
         self.rows = batch // self.of
@@ -187,7 +198,7 @@ class Split:
         self.start = self.generator.get_state() if number == 0 else self.start
         self.generator.set_state(self.start)
         last = number == self.micro - 1 or processes() == 1
-        with Rows(self.generator, rank() * self.micro + number, self.of), \
+        with Rows(self.generator, self.rows, rank() * self.micro + number, self.of), \
                 nullcontext() if last else self.loss.no_sync():
             yield self.rows
 
@@ -204,16 +215,16 @@ class Loss(nn.Module):
 
 
 class Rows(TorchFunctionMode):
-    """Inside, whatever is drawn from this generator is drawn for the whole batch, and what comes is
-    the part of it that belongs to the rows of part `number`. What does not come from it, such as
-    the glyphs of a world, stays as it is."""
+    """Inside, a part of so many rows is at work: whatever is drawn from this generator is drawn for
+    the whole batch, row after row, and what comes is the share of part `number`. What does not come
+    from it, such as the glyphs of a world, stays as it is."""
 
-    def __init__(self, generator: Generator, number: int, of: int):
+    def __init__(self, generator: Generator, rows: int, number: int, of: int):
         super().__init__()
-        self.generator, self.number, self.of = generator, number, of
+        self.generator, self.rows, self.number, self.of = generator, rows, number, of
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
-        kwargs = kwargs or {}
+        kwargs = dict(kwargs or {})
         if func is F.batch_norm:
             return whole_batch_norm(*args, **kwargs)
         if kwargs.get("generator") is not self.generator:
@@ -223,12 +234,19 @@ class Rows(TorchFunctionMode):
             x, shape = args[0], (self.of * len(args[0]), *args[0].shape[1:])
             return x.copy_(self.own(x.new_empty_strided(shape, x.stride()).exponential_(**kwargs)))
         if func is torch.randperm:             # places in the whole batch, counted as if in a part
+            if args[0] != self.rows:
+                raise ValueError(f"randperm({args[0]}) draws from the run's generator in a part of "
+                                 f"{self.rows} rows, and shuffles something else; to draw rows at "
+                                 "random use randint")
             return self.own(func(self.of * args[0], **kwargs)) // self.of
         if func not in (torch.rand, torch.randn, torch.randint):
             raise ValueError(f"{func.__name__} draws from the run's generator, and is not known "
                              "how to share among the parts of a batch; use rand, randn or randint")
-        *before, size = args if isinstance(args[-1], (tuple, list)) else (args,)
-        return self.own(func(*before, (self.of * size[0], *size[1:]), **kwargs))
+        if "size" in kwargs:
+            before, size = args, kwargs.pop("size")
+        else:
+            *before, size = args if isinstance(args[-1], (tuple, list)) else (args,)
+        return self.own(func(*before, size=(self.of * size[0], *size[1:]), **kwargs))
 
     def own(self, whole: Tensor) -> Tensor:
         return whole.chunk(self.of)[self.number]
@@ -270,7 +288,10 @@ def recomputed(model: nn.Module, on: bool = True) -> Iterator[None]:
 
 def sharded(model: nn.Module, device: torch.device) -> nn.Module:
     """The model with each weight cut into as many pieces as there are processes: a block's are put
-    together when it works, and forgotten after it. Its loss must go through its forward."""
+    together when it works, and forgotten after it. Its loss must go through its forward. `fit`
+    cannot take it, for it keeps whole averages: step with AdamW (tests/together.py has a loop)."""
+    if processes() == 1:
+        return model
     from torch.distributed.fsdp import fully_shard  # a second to import, so only where needed
 
     mesh = dist.init_device_mesh(device.type, (processes(),))

@@ -47,6 +47,7 @@ from minidalle.parallel import (
     as_the_first,
     first,
     mean_of_all,
+    orphaned,
     processes,
     recomputed,
 )
@@ -330,7 +331,7 @@ class Run:
                 self.prepare(path, config.steps)
             with progress(config.steps, name, self.step) as bar:
                 self.model.train()
-                while self.step < config.steps and not anyone(stopped.is_set()):
+                while self.step < config.steps and not anyone(stopped.is_set() or orphaned()):
                     lr = learning_rate(self.step, config)
                     yield lr
                     self.step += 1
@@ -343,7 +344,7 @@ class Run:
             if path is not None and first():
                 self.save(path, finished=self.step == config.steps)
                 write_beside(path, self.state(finished=True))
-            stop = anyone(stopped.is_set())
+            stop = anyone(stopped.is_set() or orphaned())
         if stop:
             raise KeyboardInterrupt(f"stopped at step {self.step} of {config.steps}")
         self.model.load_state_dict(self.average.state_dict())

@@ -13,7 +13,7 @@ import pytest
 import together
 import torch
 
-from minidalle import parallel
+from minidalle import parallel, train
 from minidalle.checkpoint import read_checkpoint
 from minidalle.clip import contrastive_loss, repeats
 from minidalle.train import FitConfig, fit, seeded
@@ -163,22 +163,34 @@ def test_models_whose_loss_needs_a_whole_batch_refuse_parts_and_say_why():
         fit(together.tiny_clip(), together.clip_batch, FitConfig(2, 8, micro=2))
 
 
-def test_a_batch_that_does_not_split_into_equal_parts_is_refused():
-    with pytest.raises(ValueError, match="batch of 8 does not split into 3 equal parts"):
+def test_a_batch_that_does_not_split_into_equal_parts_is_refused(monkeypatch):
+    with pytest.raises(ValueError, match="batch of 8 does not split into 3 equal parts, 3 in turn"):
         fit(together.Line(False), together.batches, FitConfig(2, 8, micro=3))
+    monkeypatch.setattr(parallel, "processes", lambda: 3)
+    with pytest.raises(ValueError, match="256 .* 3 equal parts; start 1, 2, 4, 8, 16 processes"):
+        parallel.Split(together.Line(False), 256, 1, seeded(0))
+
+
+@pytest.mark.parametrize("name, value", [("micro", 0), ("micro", -1), ("micro", 1.5),
+                                         ("batch", 0), ("batch", 2.0)])
+def test_a_number_of_rows_or_parts_that_is_none_is_told(name, value):
+    with pytest.raises(ValueError, match=f"{name} is {value}; it must be a whole number from 1 on"):
+        fit(together.Line(False), together.batches, replace(FitConfig(2, 8), **{name: value}))
 
 
 def test_the_parts_of_a_draw_laid_below_each_other_are_the_draw_of_the_whole():
     """Each kind of draw, and the generator ends where one draw of the whole leaves it."""
     def draws(n, g):
         return [torch.rand(n, generator=g), torch.randn((n, 2), generator=g),
-                torch.randint(5, (n, 3), generator=g),
+                torch.randint(5, (n, 3), generator=g), torch.rand(size=(n, 2), generator=g),
+                torch.randint(2, 5, size=(n,), generator=g),
+                torch.randint(high=5, size=(n, 1), generator=g),
                 torch.empty(n, 2).exponential_(generator=g)]
     whole = draws(6, source := seeded(1))
     parts = []
     for number in range(3):
         g = seeded(1)
-        with parallel.Rows(g, number, 3):
+        with parallel.Rows(g, 2, number, 3):
             parts.append(draws(2, g))
         assert torch.equal(g.get_state(), source.get_state())
     for i, value in enumerate(whole):
@@ -208,7 +220,7 @@ def test_work_that_is_divided_is_done_by_one_and_told_to_the_others(monkeypatch,
 
 
 def test_what_another_generator_draws_is_left_alone():
-    with parallel.Rows(seeded(1), 1, 2):
+    with parallel.Rows(seeded(1), 4, 1, 2):
         drawn = torch.rand(3, generator=seeded(2))
     torch.testing.assert_close(drawn, torch.rand(3, generator=seeded(2)))
 
@@ -216,8 +228,35 @@ def test_what_another_generator_draws_is_left_alone():
 def test_a_kind_of_draw_that_nobody_knows_how_to_share_is_refused():
     g = seeded(0)
     with pytest.raises(ValueError, match="multinomial draws from the run's generator"), \
-            parallel.Rows(g, 0, 2):
+            parallel.Rows(g, 2, 0, 2):
         torch.multinomial(torch.ones(2, 3), 1, generator=g)
+
+
+def test_places_are_shuffled_in_a_part_only_if_they_are_its_rows():
+    """Of the rows of the whole batch each has a place; of an album in memory nobody knows."""
+    g = seeded(0)
+    with parallel.Rows(g, 4, 0, 2):
+        assert len(torch.randperm(4, generator=g)) == 4
+        with pytest.raises(ValueError, match=r"randperm\(100\) .* part of 4 rows.* use randint"):
+            torch.randperm(100, generator=g)
+
+
+def test_a_model_that_one_process_shards_is_left_whole():
+    model = together.tiny_dalle()
+    assert parallel.sharded(model, torch.device("cpu")) is model
+
+
+def test_processes_whose_torchrun_was_killed_know_it_and_stop_where_they_may_go_on(
+        monkeypatch, tmp_path):
+    assert not parallel.orphaned()
+    monkeypatch.setattr(parallel, "processes", lambda: 2)
+    monkeypatch.setattr(os, "getppid", lambda: 1)
+    assert parallel.orphaned()
+    monkeypatch.undo()
+    monkeypatch.setattr(train, "orphaned", lambda: True)
+    with pytest.raises(KeyboardInterrupt, match="stopped at step 0 of 2"):
+        fit(together.Line(False), together.batches, FitConfig(2, 8), path=tmp_path / "line.pt")
+    assert not read_checkpoint(tmp_path / "line.pt")["finished"]
 
 
 def test_recomputing_keeps_less_of_a_forward_pass_and_leaves_the_model_as_it_was():

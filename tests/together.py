@@ -117,7 +117,7 @@ def losses_of_shards() -> dict[str, list[float]]:
             parallel.sharded(model, torch.device("cpu"))
         descent, found[name] = torch.optim.AdamW(model.parameters(), 1e-2), []
         for _ in range(4):
-            with parallel.Rows(generator, rank, of):
+            with parallel.Rows(generator, 8 // of, rank, of):
                 loss = model.loss(mine, generator)
             loss.backward()
             descent.step()

@@ -29,15 +29,16 @@ FEW = 6                        # notes on captions that are printed one by one
 PICTURES = (".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".svg", ".pdf")
 
 
-def folder_and_picture(out: Path | None, name: str) -> tuple[Path, Path]:
-    """--out as the folder of the models and the file of the picture."""
+def folder_and_picture(out: Path | None, name: str, budget: str = "cpu") -> tuple[Path, Path]:
+    """--out as the folder of the models and the file of the picture. What smoke draws lies apart,
+    and not over what shows something."""
     if out is not None and out.suffix.lower() == ".png":
         return Path("runs"), out
     if out is not None and out.suffix.lower() in PICTURES:
         raise ValueError(f"--out is {out}, and pictures are written as .png only; name a .png, or "
                          "a folder")
     folder = out or Path("runs")
-    return folder, folder / name
+    return folder, folder / ("smoke" if budget == "smoke" else "") / name
 
 
 # ---- the commands ---------------------------------------------------------------------------
@@ -465,7 +466,8 @@ def main(arguments: list[str] | None = None, others: dict[str, Callable] = Mappi
     except (ValueError, OSError, FloatingPointError) as error:
         return end(2, printable(error))
     except KeyboardInterrupt as stop:
-        return end(130, f"{str(stop) or 'stopped'}; the same command goes on from here")
+        return end(130, f"{str(stop) or 'stopped; what is trained is kept'}; the same command goes "
+                        "on from here")
     except RuntimeError as error:
         if not parallel.lost(error):
             raise
@@ -505,12 +507,8 @@ SAYING = ("score", "caption")                                  # they write no p
 def run(args) -> None:
     """One command, once its arguments are read."""
     choose_model(args)
-    other = args.command == "demo" and args.model != next(iter(ROADS))
-    name = f"demo-{args.model}" if other else args.command
     budget = choose_budget(args.budget, choose_device(args.device))
-    folder, picture = folder_and_picture(args.out, f"{name}.png")
-    if args.out is None and budget == "smoke":                 # not over what shows something
-        picture = folder / "smoke" / picture.name
+    folder, picture = folder_and_picture(args.out, f"{picture_name(args)}.png", budget)
     if args.command in ("train", *SAYING) and args.out == picture:
         raise ValueError(f"--out is {picture}, but {args.command} draws no picture; name the "
                          "folder of the models")
@@ -522,6 +520,13 @@ def run(args) -> None:
     RUN[args.command](args, workshop, picture)
     if workshop.budget == "smoke" and args.command in DRAWING:
         note(f"smoke budget: nothing was learnt, so {printable(picture)} shows nothing")
+
+
+def picture_name(args) -> str:
+    """Of a demo or compare also the world and the road, so that none takes another's place."""
+    world = [args.data] * (args.command in ("demo", "compare") and args.data != "drawn")
+    road = [args.model] * (args.command == "demo" and args.model != next(iter(ROADS)))
+    return "-".join([args.command, *world, *road])
 
 
 def check_writable(file: Path, option: str = "--out") -> None:

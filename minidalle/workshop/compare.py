@@ -31,8 +31,8 @@ from minidalle.workshop.demo import (
     aligned,
     draw_many,
     measure,
+    notes,
     score,
-    smoke_note,
     write_json,
 )
 from minidalle.workshop.pictures import (
@@ -60,13 +60,13 @@ def compare(workshop: Workshop, picture: Path, file: Path, n: int | None = None,
     stages = [stage for road in chosen.values() for stage in road.stages]
     telling = ["captioner"] * ("dalle" in chosen)              # which begins where DALL-E has ended
     workshop.make(("judge", *stages, *telling))
+    look = looking(workshop, stranger(workshop), bool(telling))
     n = n or SAMPLES[workshop.budget]
     splits = len(workshop.world.splits[1:])
     seconds = splits * n * sum(road.seconds * (1 + (road.best_of > 1) * road.best_of / 2)
                                for road in chosen.values())
     about = f", about {seconds:.0f} s on two CPU cores" * (workshop.budget == "cpu")
     workshop.say(f"compare: the same {splits * n} captions along {listed(chosen)}{about}")
-    look = looking(workshop, stranger(workshop), bool(telling))
     scores = {model: score(workshop, model, n, look) for model in chosen}
     result = {name: next(iter(scores.values()))[name] for name in SHARED}
     real = workshop.world.batch(n, "test", seeded(workshop.seed + 1, workshop.device))
@@ -168,7 +168,7 @@ def table(result: dict) -> str:
         lines.append(f"said again: of {few} pictures the captioner says all that was asked for")
     lines.append(f"{result['samples']} pictures a row{samples(best)}, seed {result['seed']}, "
                  f"{result['machine']}")
-    return "\n".join(lines + smoke_note(result))
+    return "\n".join(lines + notes(result))
 
 
 def columns(real: dict, first: dict) -> list[tuple[str, Callable[[dict], float], int]]:
@@ -250,6 +250,8 @@ def title(result: dict) -> str:
 
 
 def subtitle(result: dict) -> str:
+    if result["budget"] == "smoke":
+        return notes(result)[0]
     roads = result["roads"]
     text = (f"read by a judge off {result['samples']} pictures each{samples(ranked(roads))}; shown "
             "are the first samples")

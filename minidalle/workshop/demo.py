@@ -39,6 +39,7 @@ from minidalle.workshop.recipes import ROADS, Workshop
 CHUNK = 250                    # pictures drawn at once: more saves no time on a CPU
 BOUND = ("left", "right", "both", "product", "swapped", "chance")      # of `binding`, in a table
 SAMPLES = {"smoke": 8, "cpu": 1000, "gpu": 1000}
+FEW = 500                      # pictures: of fewer, a crowd's mean and spread are mostly luck
 
 
 def draw_many(workshop: Workshop, paint: Callable, captions: list[str], seed: int,
@@ -158,7 +159,7 @@ def table(result: dict) -> str:
     lines.append(f"{result['samples']} pictures a row, seed {result['seed']}, "
                  f"{sum(result['parameters'].values()) / 1e6:.1f} M parameters, "
                  f"{(result['peak_memory_bytes'] or 0) / 1e9:.2f} GB, {result['machine']}")
-    return "\n".join(lines + smoke_note(result))
+    return "\n".join(lines + notes(result))
 
 
 def beside_lines(result: dict) -> list[str]:
@@ -182,9 +183,12 @@ def aligned(label: str, cells: Iterable[str], width: int) -> str:
     return f"{label:{width}}" + "".join(f"{cell:>9}" for cell in cells)
 
 
-def smoke_note(result: dict) -> list[str]:
-    return ["smoke budget: nothing was learnt, not even by the judge, so no number counts"] \
-        if result["budget"] == "smoke" else []
+def notes(result: dict) -> list[str]:
+    """What has to be said of these numbers, if anything."""
+    if result["budget"] == "smoke":
+        return ["smoke budget: nothing was learnt, not even by the judge, so no number counts"]
+    return [f"FID, precision and recall of fewer than {FEW} pictures say little"] \
+        if result["samples"] < FEW else []
 
 
 def demo(workshop: Workshop, model: str, picture: Path) -> dict:
@@ -248,8 +252,8 @@ def _title(result: dict) -> str:
 
 
 def _subtitle(result: dict) -> str:
-    if note := smoke_note(result):
-        return note[0]
+    if result["budget"] == "smoke":
+        return notes(result)[0]
     names = [name for name in result["test"] if name != "all"]
     return (f"right: {' and '.join(names)} as the caption says, read by a judge off "
             f"{result['samples']} pictures each; shown are the first samples, not the best")

@@ -12,7 +12,7 @@ from functools import partial
 from torch import Generator, Tensor
 
 from minidalle.unclip import caption_to_picture
-from minidalle.workshop.demo import SAMPLES, aligned, machine, measure, smoke_note
+from minidalle.workshop.demo import SAMPLES, aligned, machine, measure, notes
 from minidalle.workshop.recipes import Workshop
 
 
@@ -53,7 +53,7 @@ def table(result: dict) -> str:
     lines.append(f"test, unseen: share of pictures with every factor right; "
                  f"{result['samples']} pictures for each, seed {result['seed']}")
     lines.append(result["machine"])
-    return "\n".join(lines + smoke_note(result))
+    return "\n".join(lines + notes(result))
 
 
 def cell(number: float | None) -> str:

@@ -95,13 +95,13 @@ def says_one_sentence(error: str) -> bool:
 
 def test_demo_writes_a_large_picture_that_opens(smoke):
     assert smoke.code == 0
-    with Image.open(smoke.folder / "demo.png") as picture:
+    with Image.open(smoke.folder / "smoke" / "demo.png") as picture:
         picture.load()
         assert picture.format == "PNG" and min(picture.size) >= 900
 
 
 def test_demo_json_has_the_agreed_keys(smoke):
-    result = json.loads((smoke.folder / "demo.json").read_text())
+    result = json.loads((smoke.folder / "smoke" / "demo.json").read_text())
     agreed = {"data", "seed", "samples", "test", "unseen", "fid", "fid_floor", "seconds",
               "peak_memory_bytes", "machine"}
     assert agreed <= result.keys()
@@ -113,15 +113,15 @@ def test_demo_json_has_the_agreed_keys(smoke):
 
 
 def test_demo_says_each_stage_in_its_order_and_prints_the_table_of_demo_json(smoke):
-    lines, result = smoke.out.splitlines(), json.loads((smoke.folder / "demo.json").read_text())
+    picture, lines = smoke.folder / "smoke" / "demo.png", smoke.out.splitlines()
+    result = json.loads(picture.with_suffix(".json").read_text())
     assert [line.split(":")[0] for line in lines[:6]] == [*STAGES, "score"]
     assert all("training 4 steps" in line for line in lines[:5])
     for label, split in (("test captions", "test"), ("unseen combinations", "unseen")):
         row = next(line for line in lines if line.startswith(label))
         assert row.removeprefix(label).split() == [f"{v:.3f}" for v in result[split].values()]
     assert f"FID {result['fid']:.3f} (floor {result['fid_floor']:.3f})" in smoke.out
-    assert smoke.out.endswith(f"picture: {smoke.folder / 'demo.png'}\n"
-                              f"figures: {smoke.folder / 'demo.json'}\n")
+    assert smoke.out.endswith(f"picture: {picture}\nfigures: {picture.with_suffix('.json')}\n")
 
 
 def test_a_second_demo_loads_every_model_says_so_and_measures_the_same(
@@ -130,12 +130,13 @@ def test_a_second_demo_loads_every_model_says_so_and_measures_the_same(
     said = capsys.readouterr().out
     for stage in STAGES:
         assert f"{stage}: loaded from {runs / 'drawn-smoke-0' / stage}.pt" in said
-    first, second = (json.loads((folder / "demo.json").read_text())
+    first, second = (json.loads((folder / "smoke" / "demo.json").read_text())
                      for folder in (smoke.folder, runs))
     changing = {"seconds", "peak_memory_bytes"}
     assert {k: v for k, v in first.items() if k not in changing} \
         == {k: v for k, v in second.items() if k not in changing}
-    assert (runs / "demo.png").read_bytes() == (smoke.folder / "demo.png").read_bytes()
+    assert (runs / "smoke" / "demo.png").read_bytes() \
+        == (smoke.folder / "smoke" / "demo.png").read_bytes()
 
 
 def test_demo_of_the_other_road_writes_files_of_its_own_and_needs_nothing_of_the_first(
@@ -143,12 +144,13 @@ def test_demo_of_the_other_road_writes_files_of_its_own_and_needs_nothing_of_the
     for stage in ("prior", "decoder", "upsampler"):
         (runs / "drawn-smoke-0" / f"{stage}.pt").unlink()
     assert call("demo", out=runs, model="dalle") == 0
-    result, said = json.loads((runs / "demo-dalle.json").read_text()), capsys.readouterr().out
+    drawn = runs / "smoke"
+    result, said = json.loads((drawn / "demo-dalle.json").read_text()), capsys.readouterr().out
     assert list(result["seconds"]) == ["judge", "clip", "dvae", "dalle", "score", "figure", "total"]
-    assert result["model"] == "dalle" and f"picture: {runs / 'demo-dalle.png'}\n" in said
-    with Image.open(runs / "demo-dalle.png") as picture:
+    assert result["model"] == "dalle" and f"picture: {drawn / 'demo-dalle.png'}\n" in said
+    with Image.open(drawn / "demo-dalle.png") as picture:
         picture.load()
-    assert not (runs / "demo.png").exists()
+    assert not (drawn / "demo.png").exists()
 
 
 @pytest.mark.parametrize("words, stages", [
@@ -182,18 +184,20 @@ def test_demo_on_photographs_has_no_table_of_unseen_combinations(tmp_path, monke
     photos = photos.repeat_interleave(32, 2).repeat_interleave(16, 3)       # (20, 3, 32, 32)
     monkeypatch.setattr(data, "read_cifar10", lambda split: (photos, torch.arange(20) % 10))
     assert call("demo", out=tmp_path, data="cifar10") == 0
-    result, said = json.loads((tmp_path / "demo.json").read_text()), capsys.readouterr().out
+    picture = tmp_path / "smoke" / "demo-cifar10.png"          # and not over that of another world
+    result, said = json.loads(picture.with_suffix(".json").read_text()), capsys.readouterr().out
     assert "unseen" not in result and "unseen" not in said
     assert set(result["test"]) == {"class", "all"} and result["data"] == "cifar10"
-    with Image.open(tmp_path / "demo.png") as picture:
-        picture.load()
+    with Image.open(picture) as page:
+        page.load()
 
 
 def test_demo_on_pairs_measures_both_slots_and_what_is_bound(tmp_path, capsys):
     names = ("digit_l", "ink_l", "digit_r", "ink_r", "paper")
     assert call("demo", out=tmp_path, data="pairs") == 0
     assert (tmp_path / "pairs-smoke-0" / "decoder.pt").exists()
-    result, said = json.loads((tmp_path / "demo.json").read_text()), capsys.readouterr().out
+    picture = tmp_path / "smoke" / "demo-pairs.png"
+    result, said = json.loads(picture.with_suffix(".json").read_text()), capsys.readouterr().out
     for split in ("test", "unseen"):
         assert set(result[split]) == {*names, "all"}
         bound = result["binding"][split]
@@ -201,8 +205,8 @@ def test_demo_on_pairs_measures_both_slots_and_what_is_bound(tmp_path, capsys):
         assert bound["product"] == pytest.approx(math.prod(parts))
         assert result[split]["all"] <= bound["both"] <= min(parts)
     assert "each digit in its ink" in said and "unseen combinations" in said
-    with Image.open(tmp_path / "demo.png") as picture:
-        picture.load()
+    with Image.open(picture) as page:
+        page.load()
 
 
 # ---- draw -----------------------------------------------------------------------------------
@@ -212,7 +216,7 @@ def test_draw_writes_the_same_bytes_for_the_same_seed_and_others_for_another_by_
     pictures = []
     for seed in (0, 0, 1):
         assert call("draw", SEVEN, out=runs, seed=seed) == 0
-        pictures.append((runs / "draw.png").read_bytes())
+        pictures.append((runs / "smoke" / "draw.png").read_bytes())
     assert pictures[0] == pictures[1] != pictures[2]
 
 
@@ -223,7 +227,7 @@ def test_another_seed_changes_what_is_drawn_anew_and_trains_nothing(
     rows = []
     for seed in (0, 0, 1):
         assert call(command, *asked(given)[command], out=runs, scale=1, samples=2, seed=seed) == 0
-        rows.append(pixels(runs / f"{command}.png"))
+        rows.append(pixels(runs / "smoke" / f"{command}.png"))
     assert np.array_equal(rows[0], rows[1]) and not np.array_equal(rows[0], rows[2])
     assert np.array_equal(rows[0][:, :32], rows[2][:, :32])
 
@@ -246,7 +250,7 @@ def test_draw_reads_capitals_and_wide_spaces_as_the_grammar_does(runs):
     pictures = []
     for caption in (SEVEN, "  A Red  SEVEN\ton blue "):
         assert call("draw", caption, out=runs) == 0
-        pictures.append((runs / "draw.png").read_bytes())
+        pictures.append((runs / "smoke" / "draw.png").read_bytes())
     assert pictures[0] == pictures[1]
 
 
@@ -254,10 +258,11 @@ def test_draw_lays_captions_in_rows_and_samples_in_columns(runs, capsys):
     """Two rows of three, each 32 pixels and a gap of one between, five screen pixels a pixel."""
     assert call("draw", SEVEN, "a pink 3 on black paper", "--no-labels", out=runs, samples=3,
                 scale=5) == 0
-    with Image.open(runs / "draw.png") as picture:
+    with Image.open(runs / "smoke" / "draw.png") as picture:
         assert picture.size == (5 * (3 * 32 + 2), 5 * (2 * 32 + 1))
     said = capsys.readouterr().out
-    assert f"6 pictures in {runs / 'draw.png'}\n  row 1: {SEVEN}\n  row 2: a pink 3 on" in said
+    place = runs / "smoke" / "draw.png"
+    assert f"6 pictures in {place}\n  row 1: {SEVEN}\n  row 2: a pink 3 on" in said
 
 
 def test_several_captions_stand_in_ink_left_of_their_rows_and_one_only_if_asked_for(runs):
@@ -268,7 +273,7 @@ def test_several_captions_stand_in_ink_left_of_their_rows_and_one_only_if_asked_
     for word in ("", "--labels", "--no-labels"):
         for several in (captions, captions[:1]):
             assert call("draw", *several, *word.split(), out=runs, samples=2) == 0
-            pages[len(several), word] = pixels(runs / "draw.png")
+            pages[len(several), word] = pixels(runs / "smoke" / "draw.png")
     assert np.array_equal(pages[3, ""], pages[3, "--labels"])
     assert np.array_equal(pages[1, ""], pages[1, "--no-labels"])
     for number in (1, 3):
@@ -289,9 +294,9 @@ def test_a_picture_of_the_page_is_that_of_its_caption_drawn_alone(runs, model):
     other = "a pink 3 on black paper"
     assert call("draw", other, SEVEN, "--no-labels", out=runs, samples=3, scale=1,
                 model=model) == 0
-    page = pixels(runs / "draw.png")[-32:, 33:65].astype(int)
+    page = pixels(runs / "smoke" / "draw.png")[-32:, 33:65].astype(int)
     assert call("draw", SEVEN, out=runs, samples=2, scale=1, model=model) == 0
-    moved = np.abs(page - pixels(runs / "draw.png")[-32:, 33:65])
+    moved = np.abs(page - pixels(runs / "smoke" / "draw.png")[-32:, 33:65])
     assert moved.max() <= 1 and moved.mean() < 0.01
 
 
@@ -300,7 +305,7 @@ def test_of_more_changes_the_first_ones_stay_as_they_were(runs, given, command):
     few = []
     for n in (1, 3):
         assert call(command, *asked(given)[command], out=runs, scale=1, samples=n) == 0
-        few.append(pixels(runs / f"{command}.png")[:, 33:65].astype(int))
+        few.append(pixels(runs / "smoke" / f"{command}.png")[:, 33:65].astype(int))
     moved = np.abs(few[0] - few[1])
     assert moved.max() <= 1 and moved.mean() < 0.01
 
@@ -321,7 +326,7 @@ def test_draw_names_the_words_it_does_not_know_and_draws_all_the_same(
         runs, capsys, caption, unknown):
     assert call("draw", caption, out=runs) == 0
     assert f"unknown here: {unknown};" in capsys.readouterr().err
-    with Image.open(runs / "draw.png") as picture:
+    with Image.open(runs / "smoke" / "draw.png") as picture:
         picture.load()
 
 
@@ -332,9 +337,9 @@ def test_draw_says_nothing_of_words_when_it_knows_them_all(runs, capsys):
 
 def test_a_caption_with_an_unknown_word_draws_the_picture_of_the_caption_without_it(runs):
     call("draw", SEVEN, out=runs)
-    plain = (runs / "draw.png").read_bytes()
+    plain = (runs / "smoke" / "draw.png").read_bytes()
     call("draw", SEVEN.upper().replace(" ", " \U0001f600 ") + "!", out=runs)
-    assert (runs / "draw.png").read_bytes() == plain
+    assert (runs / "smoke" / "draw.png").read_bytes() == plain
 
 
 def test_of_a_misspelt_caption_the_words_and_the_sentence_that_were_meant_are_named(runs, capsys):
@@ -364,7 +369,7 @@ def test_an_empty_caption_is_refused_in_one_sentence(runs, capsys, caption):
     assert call("draw", caption, out=runs) == 2
     error = capsys.readouterr().err
     assert says_one_sentence(error) and "a caption is empty" in error
-    assert not (runs / "draw.png").exists()
+    assert not (runs / "smoke" / "draw.png").exists()
 
 
 @pytest.mark.parametrize("caption", ["\u4e00\u53ea\u7ea2\u8272\u7684\u732b", "hello there", ",",
@@ -374,7 +379,7 @@ def test_a_caption_without_a_word_of_this_world_is_refused_in_one_printable_sent
     assert call("draw", SEVEN, caption, out=runs) == 2
     error = capsys.readouterr().err
     assert says_one_sentence(error) and "has no word of this world; write one, for" in error
-    assert error[:-1].isprintable() and not (runs / "draw.png").exists()
+    assert error[:-1].isprintable() and not (runs / "smoke" / "draw.png").exists()
 
 
 def test_of_many_strange_captions_a_few_are_told_and_a_cut_is_told_once(runs, capsys):
@@ -405,7 +410,7 @@ def test_of_ten_thousand_characters_it_notes_how_much_was_read_and_draws(
     assert note in said.err
     lines = [line for line in (said.err + said.out).splitlines() if "|" not in line]   # no bars
     assert max(map(len, lines)) < 250
-    with Image.open(runs / "draw.png") as picture:
+    with Image.open(runs / "smoke" / "draw.png") as picture:
         picture.load()
 
 
@@ -425,21 +430,21 @@ def test_every_knob_on_the_command_line_is_that_of_caption_to_picture(runs, opti
     shop = Workshop(budget="smoke", folder=runs, device="cpu", say=lambda line: None)
     own = seeded_each(0, range(knobs.get("best_of", 1)))
     image = dalle.caption_to_picture(shop.dalle_road(), [SEVEN], own, **knobs)[0]
-    assert np.array_equal(pixels(runs / "draw.png"), to_pixels(image))
+    assert np.array_equal(pixels(runs / "smoke" / "draw.png"), to_pixels(image))
 
 
 def test_the_truncation_of_the_gan_is_that_of_its_caption_to_picture(runs):
     assert call("draw", SEVEN, out=runs, model="gan", scale=1, truncation=0.4) == 0
     shop = Workshop(budget="smoke", folder=runs, device="cpu", say=lambda line: None)
     image = gan.caption_to_picture(shop.gan_road(), [SEVEN], seeded_each(0, [0]), truncation=0.4)[0]
-    assert np.array_equal(pixels(runs / "draw.png"), to_pixels(image))
+    assert np.array_equal(pixels(runs / "smoke" / "draw.png"), to_pixels(image))
 
 
 def test_guidance_of_unclip_is_that_of_its_caption_to_picture(runs):
     assert call("draw", SEVEN, out=runs, scale=1, guidance=0.5) == 0
     shop = Workshop(budget="smoke", folder=runs, device="cpu", say=lambda line: None)
     image = shop.painter("unclip")([SEVEN], seeded(0), guidance=0.5)[0]
-    assert np.array_equal(pixels(runs / "draw.png"), to_pixels(image))
+    assert np.array_equal(pixels(runs / "smoke" / "draw.png"), to_pixels(image))
 
 
 def test_train_dalle_is_enough_to_draw_with_it_and_the_best_of_n_needs_clip_too(tmp_path, capsys):
@@ -479,7 +484,7 @@ def test_completion_keeps_the_given_rows_in_every_picture_and_the_file_as_it_was
     given, before = pixels(half), half.read_bytes()
     assert call("draw", SEVEN, "a pink 3 on black paper", "--complete", half, out=runs, samples=3,
                 best=2, temperature=5) == 0
-    page = pixels(runs / "draw.png")
+    page = pixels(runs / "smoke" / "draw.png")
     page = page[:, -8 * 98:]                   # right of the captions
     assert page.shape == (8 * 65, 8 * 98, 3) and half.read_bytes() == before
     pictures = [page[264 * i:, 264 * j:][:256, :256] for i in range(2) for j in range(3)]
@@ -492,7 +497,7 @@ def test_completion_is_that_of_the_function_complete(runs, half):
     shop = Workshop(budget="smoke", folder=runs, device="cpu", say=lambda line: None)
     upper = torch.from_numpy(pixels(half)[::8, ::8].copy()).permute(2, 0, 1)[None] / 127.5 - 1
     image = dalle.complete(shop.dalle_road(), [SEVEN], upper, seeded(0), temperature=0.5)[0]
-    assert np.array_equal(pixels(runs / "draw.png"), to_pixels(image))
+    assert np.array_equal(pixels(runs / "smoke" / "draw.png"), to_pixels(image))
 
 
 @pytest.mark.parametrize("completing", [False, True])
@@ -501,7 +506,7 @@ def test_the_likeliest_code_alone_is_temperature_zero(runs, half, completing):
     given, drawn = ["--complete", half] if completing else ["--model", "dalle"], []
     for knob in ({}, {"temperature": 0}, {"top-k": 1, "temperature": 9}, {"top-p": 0.001}):
         assert call("draw", SEVEN, *given, out=runs, scale=1, **knob) == 0
-        drawn.append(pixels(runs / "draw.png"))
+        drawn.append(pixels(runs / "smoke" / "draw.png"))
     assert np.array_equal(drawn[1], drawn[2]) and np.array_equal(drawn[1], drawn[3])
     assert not np.array_equal(drawn[0], drawn[1])
 
@@ -539,7 +544,7 @@ def test_what_starts_from_a_picture_is_that_of_the_function_redraw_and_the_file_
     shop = Workshop(budget="smoke", folder=runs, device="cpu", say=lambda line: None)
     image = latent.redraw(shop.latent_road(), as_tensor(given[0])[None], [SEVEN], 0.4, seeded(0),
                           3.0)[0]
-    assert np.array_equal(pixels(runs / "draw.png"), to_pixels(image))
+    assert np.array_equal(pixels(runs / "smoke" / "draw.png"), to_pixels(image))
     assert given[0].read_bytes() == before
 
 
@@ -548,7 +553,7 @@ def test_a_negative_caption_is_that_of_caption_to_picture_without_its_unknown_wo
                 scale=1) == 0
     shop = Workshop(budget="smoke", folder=runs, device="cpu", say=lambda line: None)
     image = latent.caption_to_picture(shop.latent_road(), [SEVEN], seeded(0), negative="a red")[0]
-    assert np.array_equal(pixels(runs / "draw.png"), to_pixels(image))
+    assert np.array_equal(pixels(runs / "smoke" / "draw.png"), to_pixels(image))
 
 
 @pytest.mark.parametrize("steps", [1, 4, 12])
@@ -556,7 +561,7 @@ def test_the_steps_that_are_asked_for_are_those_of_caption_to_picture(runs, step
     assert call("draw", SEVEN, "--steps", steps, out=runs, model="flow", scale=1) == 0
     shop = Workshop(budget="smoke", folder=runs, device="cpu", say=lambda line: None)
     image = dit.caption_to_picture(shop.flow_road(), [SEVEN], seeded(0), steps=steps)[0]
-    assert np.array_equal(pixels(runs / "draw.png"), to_pixels(image))
+    assert np.array_equal(pixels(runs / "smoke" / "draw.png"), to_pixels(image))
 
 
 @pytest.mark.parametrize("words, said", [
@@ -639,16 +644,16 @@ def test_a_change_writes_what_was_given_and_beside_it_what_its_function_draws(
         "inpaint": lambda: (manipulate.inpaint(road, three, bottom, [NINE] * 3, own),
                             [first.masked_fill(bottom, 0.6)])}[command]()
     row = [shown[0], *made, *shown[1:]]
-    page = pixels(runs / f"{command}.png")
+    page = pixels(runs / "smoke" / f"{command}.png")
     assert page.shape == (32, 33 * len(row) - 1, 3)
     for i, image in enumerate(row):
         assert np.array_equal(page[:, 33 * i:33 * i + 32], to_pixels(image))
-    assert f"3 pictures in {runs / command}.png" in capsys.readouterr().out
+    assert f"3 pictures in {runs / 'smoke' / command}.png" in capsys.readouterr().out
 
 
 def test_of_many_pictures_ten_stand_in_a_row(runs, given):
     assert call("vary", given[0], out=runs, scale=1, samples=12) == 0
-    page = pixels(runs / "vary.png")
+    page = pixels(runs / "smoke" / "vary.png")
     assert page.shape == (2 * 33 - 1, 10 * 33 - 1, 3)
     # 1 + 12 pictures: behind the third of the second row all is as grey as the gaps
     assert (page[33:, 3 * 33:] == page[32, 0]).all() and not (page[33:, 66:98] == page[32, 0]).all()
@@ -666,7 +671,7 @@ def test_inpaint_draws_only_in_the_named_half_or_where_a_picture_is_white(
         half = tmp_path / "mask.png"
         Image.fromarray(hole).resize((320, 320), Image.NEAREST).save(half)
     assert call("inpaint", given[1], NINE, "--mask", half, out=runs, scale=1, samples=1) == 0
-    drawn, known = pixels(runs / "inpaint.png")[:, 33:], pixels(given[1])[::8, ::8]
+    drawn, known = pixels(runs / "smoke" / "inpaint.png")[:, 33:], pixels(given[1])[::8, ::8]
     assert np.array_equal(drawn[~hole], known[~hole])
     assert not np.array_equal(drawn[hole], known[hole])
 
@@ -756,17 +761,20 @@ def test_an_edit_tells_a_wrong_before_and_the_right_strength_once_clip_has_learn
 
 def test_smoke_pictures_say_that_nothing_was_learnt_and_lie_in_a_folder_of_their_own(
         smoke, tmp_path, monkeypatch, capsys):
-    """Beside what was drawn with trained models, which stays; with --out they lie where it says."""
+    """Beside what was drawn with trained models, which stays; one that is named lies there."""
     shutil.copytree(smoke.models, tmp_path / "runs" / smoke.models.name)
     (tmp_path / "runs" / "draw.png").write_text("a picture of trained models")
     monkeypatch.chdir(tmp_path)
-    assert main(["draw", SEVEN, "--budget", "smoke", "--device", "cpu"]) == 0
-    said, place = capsys.readouterr(), Path("runs", "smoke", "draw.png")
-    assert f"1 picture in {place}\n" in said.out
-    assert f"smoke budget: nothing was learnt, so {place} shows nothing\n" in said.err
+    for place, *out in ((Path("runs", "smoke", "draw.png"),), (Path("runs", "smoke", "draw.png"),
+                        "--out", "runs"), (Path("named.png"), "--out", "named.png")):
+        assert main(["draw", SEVEN, "--budget", "smoke", "--device", "cpu", *out]) == 0
+        said = capsys.readouterr()
+        assert f"1 picture in {place}\n" in said.out
+        assert f"smoke budget: nothing was learnt, so {place} shows nothing\n" in said.err
+        with Image.open(place) as picture:
+            picture.load()
+        place.unlink()
     assert Path("runs", "draw.png").read_text() == "a picture of trained models"
-    with Image.open(place) as picture:
-        picture.load()
 
 
 @pytest.mark.parametrize("words", [["--mask", "upper"], []])
@@ -895,7 +903,7 @@ def test_draw_trains_when_asked_and_only_what_it_needs(tmp_path, trained):
     assert main(["draw", SEVEN, "--train", "--budget", "smoke", "--device", "cpu",
                  "--out", str(tmp_path)]) == 0
     assert trained == ["clip", "prior", "decoder", "upsampler"]
-    assert (tmp_path / "draw.png").exists()
+    assert (tmp_path / "smoke" / "draw.png").exists()
 
 
 def test_a_truncated_checkpoint_is_named_and_fresh_helps(runs, capsys, trained):
@@ -965,6 +973,7 @@ def test_the_search_for_a_place_to_write_leaves_no_scraps_and_no_picture_undone(
         tmp_path, no_training):
     (tmp_path / "draw.png").write_text("an older picture")
     assert call("draw", SEVEN, out=tmp_path) == 2
+    assert main(["draw", SEVEN, "--budget", "cpu", "--device", "cpu", "--out", str(tmp_path)]) == 2
     assert [path.name for path in tmp_path.iterdir()] == ["draw.png"]
     assert (tmp_path / "draw.png").read_text() == "an older picture"
 
@@ -1045,7 +1054,7 @@ def test_a_temperature_that_is_all_but_zero_takes_the_likeliest(runs):
     drawn = []
     for temperature in (0, 1e-300, 1e-40):
         assert call("draw", SEVEN, out=runs, model="dalle", scale=1, temperature=temperature) == 0
-        drawn.append(pixels(runs / "draw.png"))
+        drawn.append(pixels(runs / "smoke" / "draw.png"))
     assert np.array_equal(drawn[0], drawn[1]) and np.array_equal(drawn[0], drawn[2])
 
 
@@ -1084,12 +1093,13 @@ def test_mnist_without_files_and_network_is_one_sentence_that_says_what_to_do(
     assert not list((tmp_path / "runs").rglob("*.pt"))
 
 
-@pytest.mark.parametrize("out, expected", [
-    (None, (Path("runs"), Path("runs/draw.png"))),
-    (Path("a/b"), (Path("a/b"), Path("a/b/draw.png"))),
-    (Path("a/x.PNG"), (Path("runs"), Path("a/x.PNG")))])
-def test_out_is_a_folder_or_a_picture_by_hand(out, expected):
-    assert folder_and_picture(out, "draw.png") == expected
+@pytest.mark.parametrize("out, budget, expected", [
+    (None, "cpu", (Path("runs"), Path("runs/draw.png"))),
+    (Path("a/b"), "gpu", (Path("a/b"), Path("a/b/draw.png"))),
+    (Path("a/b"), "smoke", (Path("a/b"), Path("a/b/smoke/draw.png"))),
+    (Path("a/x.PNG"), "smoke", (Path("runs"), Path("a/x.PNG")))])
+def test_out_is_a_folder_or_a_picture_by_hand(out, budget, expected):
+    assert folder_and_picture(out, "draw.png", budget) == expected
 
 
 def test_out_as_another_kind_of_picture_is_refused(tmp_path, capsys, no_training):
@@ -1154,7 +1164,7 @@ def test_ctrl_c_during_fresh_says_that_the_run_goes_on(tmp_path, monkeypatch, ca
     monkeypatch.setattr(data.Digits, "batch", stop)
     assert main(["train", "clip", "--fresh", "--budget", "smoke", "--out", str(tmp_path)]) == 130
     said = capsys.readouterr().err
-    assert "minidalle: stopped; the same command goes on" in said
+    assert "minidalle: stopped; what is trained is kept; the same command goes on" in said
 
 
 def test_ctrl_c_in_a_process_of_its_own_ends_with_130_and_no_traceback(tmp_path):
@@ -1260,7 +1270,7 @@ def test_draw_in_a_process_of_its_own_on_a_terminal_without_chinese(runs):
                  "--out", runs, PYTHONIOENCODING="ascii")
     assert done.returncode == 0 and "Traceback" not in done.stderr
     assert "unknown here: \\u732b;" in done.stderr and "row 1: a red \\u732b" in done.stdout
-    with Image.open(runs / "draw.png") as picture:
+    with Image.open(runs / "smoke" / "draw.png") as picture:
         assert picture.height == 8 * 65
 
 

@@ -43,7 +43,7 @@ def test_compare_writes_the_agreed_json_in_a_new_folder_and_a_large_picture(comp
     best = result["roads"]["dalle"]["best_of_8"]
     assert set(best["test"]) == set(best["unseen"]) == {"digit", "ink", "paper", "all"}
     assert "best_of_8" not in result["roads"]["unclip"]
-    with Image.open(compared.folder / "compare.png") as picture:
+    with Image.open(compared.folder / "smoke" / "compare.png") as picture:
         picture.load()
         assert picture.format == "PNG" and min(picture.size) >= 900
 
@@ -118,6 +118,7 @@ def test_the_table_on_the_screen_is_that_of_the_file(compared, result):
     assert [f"{road['multiply_adds_to_train'] / 1e12:.1f}" for road in roads] in rows
     assert [f"{road['parameters'] / 1e6:.2f}" for road in roads] in rows
     assert max(map(len, table(result).splitlines())) <= 100
+    assert table(result).endswith("no number counts") and "no number" in compare.subtitle(result)
     assert f"(floor {result['roads']['unclip']['fid_floor']:.3f})" in table(result)
 
 
@@ -224,7 +225,7 @@ def test_pairs_along_one_road_are_compared_with_the_two_slot_judge(tmp_path, cap
     assert main(["compare", "--data", "pairs", "--roads", "latent", "--budget", "smoke", "--device",
                  "cpu", "--samples", "6", "--out", str(tmp_path)]) == 0
     out = capsys.readouterr().out
-    road = json.loads((tmp_path / "compare.json").read_text())["roads"]["latent"]
+    road = json.loads((tmp_path / "smoke" / "compare-pairs.json").read_text())["roads"]["latent"]
     assert list(road["test"]) == list(PAIRS) and list(road["binding"]["test"]) == list(BOUND)
     assert "swapped" in out and out.count("\n  latent ") == 4
     assert (tmp_path / "pairs-smoke-1" / "clip.pt").exists()

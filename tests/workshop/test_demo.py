@@ -261,6 +261,12 @@ def test_table_of_pairs_holds_every_figure_of_binding_below_its_head_and_fits():
     assert "each digit" not in table(RESULT)
 
 
+def test_a_table_of_few_pictures_says_what_they_cannot_tell():
+    assert "say little" not in table(RESULT)
+    assert table(RESULT | {"samples": 499}).endswith("recall of fewer than 500 pictures say little")
+    assert table(RESULT | {"samples": 8, "budget": "smoke"}).endswith("so no number counts")
+
+
 def test_table_where_memory_or_unseen_are_not_known():
     without = {k: v for k, v in RESULT.items() if k != "unseen"} | {"peak_memory_bytes": None}
     assert "unseen" not in table(without) and "0.976" in table(without)

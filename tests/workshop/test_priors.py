@@ -61,4 +61,4 @@ def test_the_table_says_the_numbers_beside_those_of_real_pictures():
     for one in result["priors"].values():
         del one["unseen"]
     assert "unseen" not in table(result).splitlines()[0]
-    assert priors.smoke_note({"budget": "smoke"})[0] in table({**result, "budget": "smoke"})
+    assert priors.notes({"budget": "smoke"})[0] in table({**result, "budget": "smoke"})

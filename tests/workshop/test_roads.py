@@ -96,7 +96,7 @@ def test_what_the_help_says_of_guidance_is_what_each_road_takes_when_it_is_left_
 def test_draw_draws_along_a_new_road_and_its_knob_is_that_of_its_painter(toy, runs):
     for words, grey in (([], 191), (["--grey", "-1"], 0)):
         assert call("draw", SEVEN, "--model", "toy", *words, out=runs) == 0
-        with Image.open(runs / "draw.png") as picture:
+        with Image.open(runs / "smoke" / "draw.png") as picture:
             assert picture.convert("RGB").getcolors() == [(256 * 256, (grey,) * 3)]
 
 
@@ -122,7 +122,7 @@ def test_demo_and_score_measure_a_new_road_and_its_figure_has_its_strip_and_its_
     monkeypatch.setattr(Figure, "savefig", lambda self, *args, **options: pages.append(self)
                         or save(self, *args, **options))
     assert call("demo", "--model", "toy", out=runs) == 0
-    result = json.loads((runs / "demo-toy.json").read_text())
+    result = json.loads((runs / "smoke" / "demo-toy.json").read_text())
     assert result["model"] == "toy" and list(result["parameters"]) == ["judge", "clip"]
     texts = [text.get_text() for text in pages[0].texts]
     assert texts[0].startswith("a toy draws ") and any(t.endswith("all at once") for t in texts)
@@ -145,7 +145,8 @@ def test_compare_puts_a_new_road_beside_the_others_in_table_file_and_figure(
                         or path.touch())
     monkeypatch.setattr(compare, "SAMPLES", {"smoke": 4})
     assert call("compare", out=runs) == 0
-    result, said = json.loads((runs / "compare.json").read_text()), capsys.readouterr().out
+    file = runs / "smoke" / "compare.json"
+    result, said = json.loads(file.read_text()), capsys.readouterr().out
     assert list(result["roads"]) == list(ROADS)
     lines = [" ".join(line.split()) for line in said.splitlines()]
     assert " ".join(ROADS) in lines
