@@ -184,6 +184,8 @@ def fetch(file: DataFile, folder: Path) -> Path:
             trouble[url] = "sent bytes of another checksum"
         except OSError as error:
             raise _refusal(file, folder, f"it cannot be stored ({error})") from error
+    if part.exists() and part.stat().st_size == 0:
+        part.unlink()
     came = "; ".join(f"{url} {what}" for url, what in trouble.items())
     raise _refusal(file, folder, f"no mirror delivered it ({came})")
 

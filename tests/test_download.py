@@ -165,6 +165,7 @@ def test_fetch_without_a_network_says_what_was_wanted_and_what_came(tmp_path):
     with pytest.raises(DataError, match="no mirror delivered it.*refused") as error:
         fetch(file, tmp_path)
     assert asks(error, file) and file.mirrors[0] in str(error.value)
+    assert os.listdir(tmp_path) == []
 
 
 def test_fetch_into_a_folder_that_is_a_file_is_one_sentence(server, tmp_path):
