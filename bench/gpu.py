@@ -25,6 +25,7 @@ import torch
 
 from minidalle.download import ARCHIVE, CIFAR10, MNIST, UNPACKED, data_folder
 from minidalle.train import BUDGETS, choose_budget, choose_device, seeded
+from minidalle.workshop.commands import folder_and_picture, picture_name
 from minidalle.workshop.demo import machine
 from minidalle.workshop.recipes import ROADS, STAGES, fit_config
 from minidalle.workshop.speedrun import commit
@@ -69,9 +70,8 @@ def parts(budget: str, device: str, folder: Path) -> list[Part]:
         name = f"demo-{data}-{model}"
         command = [python, "-m", "minidalle", "demo", "--data", data, "--model", model, *where,
                    "--out", str(folder / data)]
-        other = f"-{model}" * (model != next(iter(ROADS)))
-        place = folder / data / ("smoke" if budget == "smoke" else "") / f"demo-{data}{other}.png"
-        found.append(Part("demo", name, command, data, place))
+        _, picture = folder_and_picture(folder / data, picture_name("demo", data, model), budget)
+        found.append(Part("demo", name, command, data, picture))
     lessons = sorted(path.stem for path in (ROOT / "lessons").glob("[0-9]*.ipynb"))
     tool = str(ROOT / "tools" / "lessons.py")
     found += [Part("lesson", name, [python, tool, "card", name, *where]) for name in lessons]

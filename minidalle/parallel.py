@@ -224,7 +224,7 @@ class Rows(TorchFunctionMode):
         self.generator, self.rows, self.number, self.of = generator, rows, number, of
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
-        kwargs = dict(kwargs or {})
+        kwargs = kwargs or {}
         if func is F.batch_norm:
             return whole_batch_norm(*args, **kwargs)
         if kwargs.get("generator") is not self.generator:
@@ -243,10 +243,10 @@ class Rows(TorchFunctionMode):
             raise ValueError(f"{func.__name__} draws from the run's generator, and is not known "
                              "how to share among the parts of a batch; use rand, randn or randint")
         if "size" in kwargs:
-            before, size = args, kwargs.pop("size")
+            before, size = args, kwargs["size"]
         else:
             *before, size = args if isinstance(args[-1], (tuple, list)) else (args,)
-        return self.own(func(*before, size=(self.of * size[0], *size[1:]), **kwargs))
+        return self.own(func(*before, **{**kwargs, "size": (self.of * size[0], *size[1:])}))
 
     def own(self, whole: Tensor) -> Tensor:
         return whole.chunk(self.of)[self.number]

@@ -508,7 +508,8 @@ def run(args) -> None:
     """One command, once its arguments are read."""
     choose_model(args)
     budget = choose_budget(args.budget, choose_device(args.device))
-    folder, picture = folder_and_picture(args.out, f"{picture_name(args)}.png", budget)
+    name = picture_name(args.command, args.data, args.model)
+    folder, picture = folder_and_picture(args.out, name, budget)
     if args.command in ("train", *SAYING) and args.out == picture:
         raise ValueError(f"--out is {picture}, but {args.command} draws no picture; name the "
                          "folder of the models")
@@ -522,11 +523,11 @@ def run(args) -> None:
         note(f"smoke budget: nothing was learnt, so {printable(picture)} shows nothing")
 
 
-def picture_name(args) -> str:
+def picture_name(command: str, data: str, model: str) -> str:
     """Of a demo or compare also the world and the road, so that none takes another's place."""
-    world = [args.data] * (args.command in ("demo", "compare") and args.data != "drawn")
-    road = [args.model] * (args.command == "demo" and args.model != next(iter(ROADS)))
-    return "-".join([args.command, *world, *road])
+    world = [data] * (command in ("demo", "compare") and data != "drawn")
+    road = [model] * (command == "demo" and model != next(iter(ROADS)))
+    return "-".join([command, *world, *road]) + ".png"
 
 
 def check_writable(file: Path, option: str = "--out") -> None:

@@ -33,6 +33,7 @@ from minidalle.workshop.demo import (
     measure,
     notes,
     score,
+    smoke_note,
     write_json,
 )
 from minidalle.workshop.pictures import (
@@ -250,8 +251,8 @@ def title(result: dict) -> str:
 
 
 def subtitle(result: dict) -> str:
-    if result["budget"] == "smoke":
-        return notes(result)[0]
+    if note := smoke_note(result):
+        return note[0]
     roads = result["roads"]
     text = (f"read by a judge off {result['samples']} pictures each{samples(ranked(roads))}; shown "
             "are the first samples")

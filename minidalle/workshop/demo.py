@@ -183,12 +183,15 @@ def aligned(label: str, cells: Iterable[str], width: int) -> str:
     return f"{label:{width}}" + "".join(f"{cell:>9}" for cell in cells)
 
 
+def smoke_note(result: dict) -> list[str]:
+    return ["smoke budget: nothing was learnt, not even by the judge, so no number counts"] \
+        if result["budget"] == "smoke" else []
+
+
 def notes(result: dict) -> list[str]:
     """What has to be said of these numbers, if anything."""
-    if result["budget"] == "smoke":
-        return ["smoke budget: nothing was learnt, not even by the judge, so no number counts"]
-    return [f"FID, precision and recall of fewer than {FEW} pictures say little"] \
-        if result["samples"] < FEW else []
+    return smoke_note(result) or [f"FID, precision and recall of fewer than {FEW} pictures say "
+                                  "little"] * (result["samples"] < FEW)
 
 
 def demo(workshop: Workshop, model: str, picture: Path) -> dict:
@@ -252,8 +255,8 @@ def _title(result: dict) -> str:
 
 
 def _subtitle(result: dict) -> str:
-    if result["budget"] == "smoke":
-        return notes(result)[0]
+    if note := smoke_note(result):
+        return note[0]
     names = [name for name in result["test"] if name != "all"]
     return (f"right: {' and '.join(names)} as the caption says, read by a judge off "
             f"{result['samples']} pictures each; shown are the first samples, not the best")

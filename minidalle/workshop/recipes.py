@@ -104,19 +104,17 @@ LATER = {"micro": 1, "recompute": False}
 WORLDS = {"drawn": drawn, "mnist": mnist, "cifar10": cifar10, "pairs": pairs}
 # handwriting and photos vary more than fonts; in pairs there is twice as much to see and to say
 STRETCH = {"drawn": 1, "mnist": 2, "cifar10": 2, "pairs": 2}
-# the judge must read what the others may draw badly; in real pictures that takes it longer still
-READING = {"mnist": 5, "cifar10": 5}
-# "a red 3 left of a blue 7": one word turns everything round, and DALL-E, of whose codes it decides
-# only the first few, hears it after some 1600 steps, all at once
-LONGER = {("dalle", "pairs"): 2}
+# and longer still: the judge, which must read what others may draw badly, in real pictures; and for
+# "a red 3 left of a blue 7" DALL-E: one word turns everything round, decides only the first few codes
+# of a digit, and is heard after some 1600 steps, all at once
+LONGER = {("judge", "mnist"): 5, ("judge", "cifar10"): 5, ("dalle", "pairs"): 2}
 # many a hand writes what could be two digits; the prior keeps away from there
 CLEARLY = {"mnist": 5.0}
 
 
 def stretch(stage: str, data: str) -> int:
     """How many times as many steps a stage takes in this world as with drawn digits."""
-    return STRETCH[data] * (READING.get(data, 1) if stage == "judge" else 1) \
-        * LONGER.get((stage, data), 1)
+    return STRETCH[data] * LONGER.get((stage, data), 1)
 
 
 def fit_config(stage: str, budget: str, data: str = "drawn") -> FitConfig:
@@ -170,7 +168,7 @@ class Workshop:
 
     def judge(self) -> Judge:
         grammar = self.world.grammar
-        width = 28 if self.data in READING else JudgeConfig.width
+        width = 28 if ("judge", self.data) in LONGER else JudgeConfig.width
         config = JudgeConfig(tuple(map(len, grammar.values)), grammar.names, width, self.world.size)
 
         def batch(n, generator):           # every combination: it must read whatever is drawn
