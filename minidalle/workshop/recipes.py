@@ -104,9 +104,9 @@ LATER = {"micro": 1, "recompute": False}
 WORLDS = {"drawn": drawn, "mnist": mnist, "cifar10": cifar10, "pairs": pairs}
 # handwriting and photos vary more than fonts; in pairs there is twice as much to see and to say
 STRETCH = {"drawn": 1, "mnist": 2, "cifar10": 2, "pairs": 2}
-# and longer still: the judge, which must read what others may draw badly, in real pictures; and for
-# "a red 3 left of a blue 7" DALL-E: one word turns everything round, decides only the first few codes
-# of a digit, and is heard after some 1600 steps, all at once
+# and longer still: the judge, which must read what others may draw badly, in real pictures; and
+# DALL-E for "a red 3 left of a blue 7": one word turns everything round, decides only the first few
+# codes of a digit, and is heard after some 1600 steps, all at once
 LONGER = {("judge", "mnist"): 5, ("judge", "cifar10"): 5, ("dalle", "pairs"): 2}
 # many a hand writes what could be two digits; the prior keeps away from there
 CLEARLY = {"mnist": 5.0}
